@@ -1,0 +1,35 @@
+//! What an engine is to whoever calls it: one trait and plain data.
+//!
+//! The gateway, the fleet, the workers and the wire all speak in these types.
+//! Nothing here does I/O, and nothing here knows of tenants, tokens of identity
+//! or jurisdictions: the gateway turns a tenant into a [`CacheNamespace`] and a
+//! [`Share`], and a permit into a set of [`ZoneId`]s.
+
+mod conversation;
+mod engine;
+mod error;
+mod event;
+mod id;
+mod prompt;
+mod sampling;
+mod stopping;
+mod submission;
+mod trace;
+
+pub use conversation::{Conversation, FunctionCall, Message, Role, ToolCall};
+pub use engine::{BoxFuture, Engine, EventStream, ModelCard};
+pub use error::EngineError;
+pub use event::{
+    CandidateToken, Event, FinishReason, Finished, Placement, Token, TokenLogprob, Usage,
+};
+pub use id::{
+    CacheNamespace, Epoch, ModelDigest, ModelId, NumericsClass, PartitionId, RequestId, TokenId,
+    ZoneId,
+};
+pub use prompt::{PrepareRequest, Prompt, PromptSource};
+pub use sampling::{
+    LogitBias, OutOfRange, Penalty, Sampling, Seed, Temperature, TopLogprobs, TopP,
+};
+pub use stopping::{Choices, MaxTokens, StopStrings, Stopping};
+pub use submission::{Share, Submission};
+pub use trace::TraceContext;
