@@ -1,1 +1,15 @@
-//! engine-fleet
+//! Many workers as one engine.
+//!
+//! A [`Fleet`] starts one worker process for each partition, keeps them alive, places each
+//! request on a ready partition of its permitted zones, and carries requests over from a
+//! worker that died to another one, without losing or doubling a token.
+
+mod config;
+mod error;
+mod fleet;
+mod status;
+
+pub use config::{FleetConfig, FleetLimits, FleetModel, PartitionConfig, WorkerCommand};
+pub use error::FleetError;
+pub use fleet::Fleet;
+pub use status::{PartitionLoad, PartitionState, PartitionStatus};

@@ -1,0 +1,53 @@
+//! Why a fleet did not start. Workers that do not start are no error of the fleet: they are
+//! tried again, and [`PartitionStatus`](crate::PartitionStatus) says so.
+
+use std::io;
+use std::path::PathBuf;
+
+use engine_api::{ModelId, PartitionId};
+
+/// What is wrong with the configuration or the files that it names.
+#[derive(Debug, thiserror::Error)]
+pub enum FleetError {
+    /// Two models or two partitions have one name.
+    #[error("`{0}` is configured twice")]
+    Duplicate(String),
+
+    /// A partition runs a model that is not configured.
+    #[error("partition `{partition}` runs model `{model}`, which is not configured")]
+    UnknownModel {
+        /// The partition.
+        partition: PartitionId,
+        /// What it should run.
+        model: ModelId,
+    },
+
+    /// A device that this fleet has no worker for.
+    #[error("partition `{partition}` has device `{device}`; only `cpu` is supported")]
+    UnknownDevice {
+        /// The partition.
+        partition: PartitionId,
+        /// Its device.
+        device: String,
+    },
+
+    /// The model file's header, tokenizer or template cannot be used.
+    #[error("cannot use model `{model}` from {}", path.display())]
+    Model {
+        /// The model.
+        model: ModelId,
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
+    /// The directory of the sockets cannot be made or is not private.
+    #[error("cannot use {} for sockets", path.display())]
+    RunDir {
+        /// The directory.
+        path: PathBuf,
+        /// What failed.
+        source: io::Error,
+    },
+}
