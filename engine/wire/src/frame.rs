@@ -1,0 +1,144 @@
+//! Frames as both ends work with them: checked, in the engine's own types.
+
+use engine_api::{
+    EngineError, Epoch, Finished, ModelDigest, NumericsClass, Submission, Token, TokenId, Usage,
+};
+
+/// Names a request on one connection; made by the fleet, never used twice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct StreamId(pub u64);
+
+/// From the fleet to the worker.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Down {
+    /// The first frame.
+    Hello(Hello),
+    /// A new request, or one that goes on.
+    Submit(Box<Submit>),
+    /// A request that nobody wants any more. One that has ended already is no error.
+    Cancel(StreamId),
+    /// No new requests; the worker closes the connection after the last one.
+    Drain,
+    /// So many more events may be sent.
+    Credit(u32),
+}
+
+/// Opens a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hello {
+    /// The fleet's version.
+    pub protocol: u32,
+    /// Events that the worker may send before the first credit.
+    pub credit: u32,
+}
+
+/// A request.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Submit {
+    /// Its name on this connection.
+    pub stream: StreamId,
+    /// What is wanted.
+    pub submission: Submission,
+    /// Tokens of each choice that were delivered before; empty when nothing was.
+    pub resume: Vec<Vec<TokenId>>,
+}
+
+/// From the worker to the fleet.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Up {
+    /// The weights are being read.
+    Loading(Loading),
+    /// The worker takes requests.
+    Welcome(Welcome),
+    /// The worker will never take requests, and why.
+    Refused(String),
+    /// What one step made.
+    Step(Step),
+    /// Work and memory, when they changed.
+    Load(Load),
+    /// The worker lives.
+    Heartbeat(Heartbeat),
+}
+
+/// How far the weights are read, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Loading {
+    /// So far.
+    pub done: u64,
+    /// In all.
+    pub total: u64,
+}
+
+/// What the worker is.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Welcome {
+    /// The worker's version.
+    pub protocol: u32,
+    /// Which start of the worker.
+    pub epoch: Epoch,
+    /// The weights that it runs.
+    pub model_digest: ModelDigest,
+    /// What its results are bit-identical with.
+    pub numerics: NumericsClass,
+    /// Longest sequence in tokens.
+    pub context: u32,
+    /// Width of the logits.
+    pub vocabulary: u32,
+    /// Blocks of its KV cache.
+    pub blocks: u32,
+    /// Token positions in a block.
+    pub block_tokens: u32,
+}
+
+/// What one step made, for one connection. Events of one request are in order within each
+/// list, and tokens come before the end of their choice.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Step {
+    /// Which start of the worker.
+    pub epoch: Epoch,
+    /// From 1, without gaps.
+    pub sequence: u64,
+    /// Drawn tokens.
+    pub tokens: Vec<(StreamId, Token)>,
+    /// Choices that ended.
+    pub finished: Vec<(StreamId, Finished)>,
+    /// Requests that ended well.
+    pub usage: Vec<(StreamId, Usage)>,
+    /// Requests that did not.
+    pub failed: Vec<(StreamId, EngineError)>,
+}
+
+impl Step {
+    /// A frame without events.
+    pub fn empty(epoch: Epoch, sequence: u64) -> Self {
+        let (tokens, finished, usage, failed) = Default::default();
+        Self { epoch, sequence, tokens, finished, usage, failed }
+    }
+
+    /// Number of events: what credits count.
+    pub fn events(&self) -> usize {
+        self.tokens.len() + self.finished.len() + self.usage.len() + self.failed.len()
+    }
+}
+
+/// Work and memory of a worker.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Load {
+    /// Requests in the batch.
+    pub running: u32,
+    /// Requests in the queue.
+    pub waiting: u32,
+    /// Blocks in use.
+    pub blocks_used: u32,
+    /// Blocks in all.
+    pub blocks_total: u32,
+}
+
+/// A sign of life of the thread that computes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Heartbeat {
+    /// Steps since the worker started.
+    pub steps: u64,
+    /// Whether it has work.
+    pub busy: bool,
+}
