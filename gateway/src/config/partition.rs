@@ -1,0 +1,111 @@
+//! Shares of a machine.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, Visitor};
+use toml::Spanned;
+
+use super::{KvMemory, Name};
+
+/// A `[[partition]]`: one share of a device that runs one model.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartitionConfig {
+    /// Its name, for example `cpu-0`.
+    pub id: Spanned<Name>,
+    /// Which `[[model]]` it runs.
+    pub model: Spanned<Name>,
+    /// Which `[[zone]]` it stands in.
+    pub zone: Spanned<Name>,
+    /// What it computes on.
+    #[serde(default)]
+    pub device: Device,
+    /// How many cores it uses.
+    #[serde(default)]
+    pub threads: Threads,
+    /// Memory for K and V; the weights come on top.
+    pub kv_memory: KvMemory,
+}
+
+/// What a partition computes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Device {
+    /// The processor.
+    #[default]
+    Cpu,
+}
+
+impl Device {
+    /// As the engine names it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+        }
+    }
+}
+
+impl TryFrom<String> for Device {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        match name.as_str() {
+            "cpu" => Ok(Self::Cpu),
+            _ => Err(format!("unknown device {name:?}: this engine runs on `cpu`")),
+        }
+    }
+}
+
+/// How many cores a partition uses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Threads {
+    /// Every core that the process may run on: `"all"`, or nothing written.
+    #[default]
+    All,
+    /// This many, at most 1024.
+    Count(NonZeroUsize),
+}
+
+impl Threads {
+    /// The number, on this machine.
+    pub fn count(self) -> usize {
+        match self {
+            Self::All => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            Self::Count(count) => count.get(),
+        }
+    }
+}
+
+struct ThreadsVisitor;
+
+impl Visitor<'_> for ThreadsVisitor {
+    type Value = Threads;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a number of threads from 1 to 1024, or \"all\"")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Threads, E> {
+        match text {
+            "all" => Ok(Threads::All),
+            _ => Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)),
+        }
+    }
+
+    fn visit_i64<E: Error>(self, count: i64) -> Result<Threads, E> {
+        usize::try_from(count)
+            .ok()
+            .filter(|count| *count <= 1024)
+            .and_then(NonZeroUsize::new)
+            .map(Threads::Count)
+            .ok_or_else(|| E::invalid_value(serde::de::Unexpected::Signed(count), &self))
+    }
+}
+
+impl<'de> Deserialize<'de> for Threads {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ThreadsVisitor)
+    }
+}
