@@ -1,0 +1,147 @@
+//! Text to ids and back.
+
+mod byte_letters;
+mod byte_pairs;
+mod control;
+mod error;
+mod merger;
+mod pre_tokenizer;
+mod sentence_pieces;
+mod vocabulary;
+
+use byte_pairs::BytePairs;
+use control::ControlScanner;
+pub use error::TokenizerError;
+use sentence_pieces::SentencePieces;
+use vocabulary::Vocabulary;
+
+use crate::GgufHeader;
+
+/// What the text of a control token means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Control<'a> {
+    /// It is text like any other.
+    Never,
+    /// It is that token, except where it would begin at one of these byte offsets (ascending).
+    Except(&'a [usize]),
+}
+
+/// A model's tokenizer, as its file describes it.
+#[derive(Debug)]
+pub struct Tokenizer {
+    vocabulary: Vocabulary,
+    scanner: ControlScanner,
+    pieces: Pieces,
+}
+
+/// How text between control tokens becomes ids.
+#[derive(Debug)]
+enum Pieces {
+    BytePairs(BytePairs),
+    SentencePieces(SentencePieces),
+}
+
+impl Tokenizer {
+    /// Builds it from `tokenizer.ggml.*`. Refuses what it does not know exactly.
+    pub fn from_gguf(header: &GgufHeader) -> Result<Self, TokenizerError> {
+        let vocabulary = Vocabulary::from_gguf(header)?;
+        let pieces = match vocabulary.model() {
+            vocabulary::Model::Gpt2 => {
+                Pieces::BytePairs(BytePairs::from_gguf(header, &vocabulary)?)
+            }
+            vocabulary::Model::Llama => {
+                Pieces::SentencePieces(SentencePieces::from_gguf(header, &vocabulary)?)
+            }
+        };
+        let scanner = ControlScanner::new(&vocabulary)?;
+        Ok(Self { vocabulary, scanner, pieces })
+    }
+
+    /// The ids of a text, without any begin token. Time grows as `n log n` with its length.
+    /// User-defined tokens (those that the model's makers added as plain text) are found
+    /// whatever `control` says.
+    pub fn encode(&self, text: &str, control: Control) -> Vec<u32> {
+        let mut ids = Vec::with_capacity(text.len() / 4 + 1);
+        // a SentencePiece model sees a space before text that follows a token or nothing
+        let mut follows_token = true;
+        let mut done = 0;
+        while let Some(found) = self.scanner.find(text, done, control) {
+            self.encode_piece(&text[done..found.start], &mut follows_token, &mut ids);
+            ids.push(found.id);
+            follows_token = true;
+            done = found.end;
+        }
+        self.encode_piece(&text[done..], &mut follows_token, &mut ids);
+        ids
+    }
+
+    /// The bytes that a token stands for: none for a control token, an unused one, or an id
+    /// beyond the vocabulary. They need not be whole characters.
+    pub fn bytes(&self, id: u32) -> &[u8] {
+        self.vocabulary.bytes(id)
+    }
+
+    /// Number of tokens.
+    pub fn vocabulary(&self) -> u32 {
+        self.vocabulary.len()
+    }
+
+    /// Whether the token is markup for the model and never text.
+    pub fn is_control(&self, id: u32) -> bool {
+        self.vocabulary.is_control(id)
+    }
+
+    /// Tokens that end an answer, ascending.
+    pub fn end_tokens(&self) -> &[u32] {
+        self.vocabulary.end_tokens()
+    }
+
+    /// The token that a text begins with, where the model was trained to see one. A chat's
+    /// template writes its own.
+    pub fn bos(&self) -> Option<u32> {
+        self.vocabulary.bos()
+    }
+
+    /// What templates know as `bos_token`, whether or not plain text begins with it.
+    pub fn bos_text(&self) -> Option<&str> {
+        self.vocabulary.bos_text()
+    }
+
+    /// What templates know as `eos_token`.
+    pub fn eos_text(&self) -> Option<&str> {
+        self.vocabulary.eos_text()
+    }
+
+    /// The text of ids; control tokens leave none, and bytes that are no character are U+FFFD.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        let mut bytes = Vec::with_capacity(ids.len() * 4);
+        ids.iter().for_each(|id| bytes.extend_from_slice(self.bytes(*id)));
+        if self.adds_space() && bytes.first() == Some(&b' ') {
+            bytes.remove(0);
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The texts of all control tokens.
+    pub fn control_strings(&self) -> impl Iterator<Item = &str> {
+        self.vocabulary.control_strings()
+    }
+
+    fn encode_piece(&self, text: &str, follows_token: &mut bool, ids: &mut Vec<u32>) {
+        if text.is_empty() {
+            return;
+        }
+        match &self.pieces {
+            Pieces::BytePairs(pairs) => pairs.encode(text, ids),
+            Pieces::SentencePieces(pieces) => pieces.encode(text, *follows_token, ids),
+        }
+        *follows_token = false;
+    }
+
+    fn adds_space(&self) -> bool {
+        match &self.pieces {
+            Pieces::BytePairs(_) => false,
+            Pieces::SentencePieces(pieces) => pieces.adds_space(),
+        }
+    }
+}
