@@ -15,7 +15,12 @@ NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY QA
 SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO \
 TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW";
 
-/// A country whose law applies: an officially assigned ISO 3166-1 alpha-2 code.
+/// Exceptionally reserved in ISO 3166-1 for the European Union.
+const UNION: &str = "EU";
+
+/// Whose law applies: an officially assigned ISO 3166-1 alpha-2 code, or `EU` where an operator
+/// vouches only for the Union as a whole. A zone in `EU` is in none of its member states: a
+/// tenant that allows `DE` alone is not served there.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Jurisdiction([u8; 2]);
 
@@ -31,6 +36,11 @@ pub struct JurisdictionError {
 }
 
 impl Jurisdiction {
+    /// Whether this is the Union as a whole and no country.
+    pub fn is_union(&self) -> bool {
+        self.as_str() == UNION
+    }
+
     /// The code, for example `DE`.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("only assigned codes, which are ASCII, are kept")
@@ -42,7 +52,7 @@ impl FromStr for Jurisdiction {
 
     /// Reads two capital letters.
     fn from_str(text: &str) -> Result<Self, JurisdictionError> {
-        let assigned = |code: &str| CODES.split(' ').any(|one| one == code);
+        let assigned = |code: &str| code == UNION || CODES.split(' ').any(|one| one == code);
         if assigned(text) {
             let code = text.as_bytes().try_into().expect("an assigned code has two letters");
             return Ok(Self(code));
@@ -50,7 +60,7 @@ impl FromStr for Jurisdiction {
         let hint = match text {
             "UK" => "; the United Kingdom is `GB`",
             "EL" => "; Greece is `GR`",
-            "EU" | "EEA" => "; it is a group, and one country is needed here",
+            "EEA" => "; it is a group, and one country is needed here",
             _ if assigned(&text.to_ascii_uppercase()) => "; write it in capital letters",
             _ => "",
         };
@@ -96,14 +106,15 @@ mod tests {
             Err(error) => error.to_string(),
         };
         assert_eq!(shown("DE"), "DE");
+        assert_eq!(shown("EU"), "EU");
         assert_eq!(
             shown("de"),
             "`de` is not an ISO 3166 country code; write it in capital letters"
         );
         assert_eq!(shown("UK"), "`UK` is not an ISO 3166 country code; the United Kingdom is `GB`");
         assert_eq!(
-            shown("EU"),
-            "`EU` is not an ISO 3166 country code; it is a group, and one country is needed here"
+            shown("EEA"),
+            "`EEA` is not an ISO 3166 country code; it is a group, and one country is needed here"
         );
         for bad in ["", "D", "DEU", "XX", "D E", " DE", "DE\n", "ДЕ", "DE FR"] {
             assert!(bad.parse::<Jurisdiction>().is_err(), "{bad:?}");

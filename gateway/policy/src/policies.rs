@@ -113,7 +113,8 @@ fn parse_groups(source: Source<'_>) -> Result<BTreeMap<String, Jurisdictions>, P
     let file: JurisdictionsFile = source.parse()?;
     let mut groups = BTreeMap::new();
     for (name, table) in file.groups {
-        if name.get_ref().parse::<crate::Jurisdiction>().is_ok() {
+        let country = name.get_ref().parse::<crate::Jurisdiction>();
+        if country.is_ok_and(|country| !country.is_union()) {
             let message = format!("`{}` is a country, so no group can be named so", name.get_ref());
             return Err(source.error(name.span(), message));
         }
