@@ -116,7 +116,7 @@ impl Log {
     /// Another process has the log open, the directory cannot be used, or entries were
     /// changed.
     pub fn open(dir: &Path, options: LogOptions) -> Result<Self, LogError> {
-        Self::open_with(dir, options, |dir| Directory::open(dir))
+        Self::open_with(dir, options, Directory::open)
     }
 
     /// As [`Self::open`], writing through a store of the caller's.
@@ -188,11 +188,11 @@ impl Log {
     ///
     /// Every error means that the entry is not recorded and the request that it belongs to
     /// must not go on.
-    pub fn append(&self, entry: &Entry) -> Appending {
+    pub fn append(&self, entry: Entry) -> Appending {
         if let Some(reason) = self.0.health.closed.get() {
             return Appending::refused(AppendError::Closed(reason.clone()));
         }
-        let effect = Effect::of(entry);
+        let effect = Effect::of(&entry);
         let entry = entry.canonical();
         if entry.len() > ENTRY_BYTES_MAX {
             let (bytes, max) = (entry.len(), ENTRY_BYTES_MAX);
@@ -222,13 +222,18 @@ impl Log {
         self.0.health.now.lock().unwrap_or_else(PoisonError::into_inner).head.clone()
     }
 
-    /// Whether the log takes entries.
+    /// Whether the log takes entries, and why not.
     pub fn status(&self) -> Status {
         if let Some(reason) = self.0.health.closed.get() {
             return Status::Closed(reason.clone());
         }
         let now = self.0.health.now.lock().unwrap_or_else(PoisonError::into_inner);
         if now.full { Status::Full } else { Status::Open }
+    }
+
+    /// Whether the log takes entries.
+    pub fn is_open(&self) -> bool {
+        self.status() == Status::Open
     }
 
     /// Waits until everything that was appended is durable, and closes the log. Blocks for
