@@ -4,21 +4,12 @@ use syn::visit::{self, Visit};
 
 use crate::source::Source;
 
-/// Words that no file, folder or module has in its name.
-pub const NOT_USED: [&str; 12] = [
-    "common",
-    "data",
-    "helper",
-    "helpers",
-    "info",
-    "manager",
-    "managers",
-    "misc",
-    "process",
-    "util",
-    "utils",
-    "utilities",
-];
+/// Words that no file, folder or module has as any part of its name.
+pub const NEVER: [&str; 9] =
+    ["common", "helper", "helpers", "manager", "managers", "misc", "util", "utilities", "utils"];
+
+/// Words that say nothing alone, though they may with another (`data_dir`).
+pub const NOT_ALONE: [&str; 3] = ["data", "info", "process"];
 
 /// Complaints about the names in a Rust file and of it. `mod.rs` is among them: `foo.rs` beside
 /// `foo/` can be told from its neighbours in an editor.
