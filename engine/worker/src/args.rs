@@ -1,0 +1,51 @@
+//! The flags of a worker, made by the fleet or by an operator.
+
+use std::path::PathBuf;
+
+use engine_api::ModelDigest;
+
+/// How a worker runs one model on one partition.
+#[derive(clap::Args, Clone, Debug)]
+pub struct WorkerArgs {
+    /// Unix socket to listen on; its directory is made with mode 0700
+    #[arg(long)]
+    pub socket: PathBuf,
+    /// The weights, a GGUF file
+    #[arg(long)]
+    pub model: PathBuf,
+    /// SHA-256 that the weights must have, as 64 hexadecimal digits
+    #[arg(long, value_parser = digest)]
+    pub digest: ModelDigest,
+    /// Which start of this partition's worker; later starts have larger numbers
+    #[arg(long, default_value_t = 1)]
+    pub epoch: u64,
+    /// Memory of the KV cache, in bytes
+    #[arg(long, default_value_t = 256 << 20)]
+    pub kv_bytes: u64,
+    /// Threads that compute; 0 is one for each core
+    #[arg(long, default_value_t = 0)]
+    pub threads: usize,
+    /// Tokens of one step, over all sequences
+    #[arg(long, default_value_t = 256)]
+    pub step_tokens_max: usize,
+    /// Requests that wait at most; more are refused
+    #[arg(long, default_value_t = 512)]
+    pub queue_max: usize,
+    /// Name of the partition in the logs
+    #[arg(long, default_value = "local")]
+    pub partition: String,
+    /// After a signal to stop, running requests have so long to end, in seconds
+    #[arg(long, default_value_t = 25)]
+    pub drain_seconds: u64,
+    /// End when standard input ends: a parent holds its other end open while it lives
+    #[arg(long)]
+    pub exit_with_stdin: bool,
+    /// Die when a prompt has this token: the tests' poison, absent from release builds
+    #[cfg(debug_assertions)]
+    #[arg(long, hide = true)]
+    pub fault_token: Option<u32>,
+}
+
+fn digest(text: &str) -> Result<ModelDigest, String> {
+    ModelDigest::from_hex(text).ok_or_else(|| "must be 64 hexadecimal digits".into())
+}

@@ -1,0 +1,191 @@
+//! A worker as a process: a socket, a thread that computes, and what joins them.
+//!
+//! The [`Core`] has a thread of its own, which takes orders from a bounded queue between two
+//! steps and never waits for a socket. Each connection has a bounded mailbox for what the
+//! steps make; a fleet that lets it fill up loses its connection, and no other one notices.
+
+mod bench;
+mod connection;
+mod desk;
+mod mailbox;
+
+use std::io::Read;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context;
+use engine_wire::{Connection, Listener, Loading};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+use tracing::{error, info};
+
+use crate::{Activations, Core, CoreCard, CoreConfig, WorkerArgs};
+use bench::{Bench, Order};
+use connection::Reception;
+
+/// Orders that wait for the end of a step; beyond them connections are not read.
+const ORDERS_MAX: usize = 256;
+/// How long a worker that cannot start stays to say why.
+const REFUSAL_MAX: Duration = Duration::from_secs(5);
+/// Threads of everything but computing.
+const WIRE_THREADS: usize = 1;
+
+/// How far a worker is.
+#[derive(Clone, PartialEq, Debug)]
+enum Stage {
+    Loading(Loading),
+    Ready(CoreCard),
+    Failed(String),
+}
+
+/// Loads the model and serves it until a signal, the end of standard input (where asked for)
+/// or a failure. The caller has set up logging.
+pub fn run(args: WorkerArgs) -> anyhow::Result<()> {
+    if args.exit_with_stdin {
+        thread::Builder::new().name("stdin".into()).spawn(exit_with_stdin)?;
+    }
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WIRE_THREADS)
+        .thread_name("wire")
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?
+        .block_on(serve(args))
+}
+
+/// Waits for the end of standard input and ends the process at once: whoever held the other
+/// end is gone, and nobody is left to answer.
+fn exit_with_stdin() {
+    let mut byte = [0];
+    let mut stdin = std::io::stdin().lock();
+    loop {
+        match stdin.read(&mut byte) {
+            Ok(0) => std::process::exit(0),
+            Err(error) if error.kind() != std::io::ErrorKind::Interrupted => std::process::exit(1),
+            _ => {}
+        }
+    }
+}
+
+async fn serve(args: WorkerArgs) -> anyhow::Result<()> {
+    let listener = Listener::bind(&args.socket)
+        .with_context(|| format!("cannot listen on {}", args.socket.display()))?;
+    let (stage, stages) = watch::channel(Stage::Loading(Loading { done: 0, total: 0 }));
+    let (orders, waiting) = mpsc::channel(ORDERS_MAX);
+    let bench = Bench::new(waiting, args.epoch);
+    let reception = Arc::new(Reception {
+        epoch: engine_api::Epoch(args.epoch),
+        orders: orders.clone(),
+        stages: stages.clone(),
+        pulse: bench.pulse(),
+    });
+    let drain = Duration::from_secs(args.drain_seconds);
+    let (ended, end) = tokio::sync::oneshot::channel();
+    thread::Builder::new().name("engine".into()).spawn(move || {
+        compute(&args, bench, stage);
+        // the receiver is gone only when the process ends anyway
+        let _ = ended.send(());
+    })?;
+    let (connections, server) = engine_wire::serve(listener, std::future::pending());
+    tokio::select! {
+        result = server => result.context("the socket failed")?,
+        () = receive(connections, reception) => {}
+        () = stopped(orders, drain) => info!("not all requests ended in time"),
+        end = end => end.context("the computing thread panicked")?,
+    }
+    let last = stages.borrow().clone();
+    match last {
+        Stage::Failed(reason) => anyhow::bail!("{reason}"),
+        _ => Ok(()),
+    }
+}
+
+/// The life of the computing thread.
+fn compute(args: &WorkerArgs, bench: Bench, stage: watch::Sender<Stage>) {
+    match load(args, &stage) {
+        Ok(core) => {
+            let card = core.card();
+            info!(
+                partition = args.partition,
+                epoch = args.epoch,
+                model = %card.digest,
+                numerics = %card.numerics,
+                blocks = card.blocks,
+                "worker is ready"
+            );
+            stage.send_replace(Stage::Ready(card));
+            bench.run(core);
+        }
+        Err(reason) => {
+            error!(partition = args.partition, epoch = args.epoch, reason, "worker cannot start");
+            stage.send_replace(Stage::Failed(reason));
+            // connections that come now are told; the fleet calls within this time
+            thread::sleep(REFUSAL_MAX);
+        }
+    }
+}
+
+/// Reads the model, and refuses one that is not what was asked for.
+fn load(args: &WorkerArgs, stage: &watch::Sender<Stage>) -> Result<Core, String> {
+    let config = CoreConfig {
+        model: args.model.clone(),
+        kv_bytes: args.kv_bytes,
+        threads: match args.threads {
+            0 => thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        },
+        step_tokens_max: args.step_tokens_max,
+        queue_max: args.queue_max,
+        activations: Activations::Int8,
+    };
+    let mut progress = |progress: crate::LoadProgress| {
+        let total = progress.total.max(progress.done);
+        stage.send_replace(Stage::Loading(Loading { done: progress.done, total }));
+    };
+    let core = Core::load(&config, &mut progress).map_err(|error| chain(&error))?;
+    let found = core.card().digest;
+    if found != args.digest {
+        return Err(format!("the model file has SHA-256 {found}, but {} is expected", args.digest));
+    }
+    Ok(core)
+}
+
+/// An error with its causes on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+async fn receive(mut connections: mpsc::Receiver<Connection>, reception: Arc<Reception>) {
+    while let Some(connection) = connections.recv().await {
+        tokio::spawn(reception.clone().serve(connection));
+    }
+}
+
+/// Waits for a signal, asks for the end, and then for the deadline.
+async fn stopped(orders: mpsc::Sender<Order>, drain: Duration) {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        // without handlers the signals end the process, which is as good
+        return std::future::pending().await;
+    };
+    tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} }
+    info!("worker stops: no new requests");
+    let deadline = Instant::now() + drain;
+    let _ = orders.send(Order::DrainAll).await;
+    tokio::select! {
+        () = sleep_until(deadline) => {}
+        // a second signal means now
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

@@ -1,0 +1,237 @@
+//! The thread that computes: orders in, steps, events out.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use engine_api::{EngineError, Epoch};
+use engine_wire::{Heartbeat, Load, StreamId, Submit};
+use tokio::sync::{mpsc, watch};
+use tracing::{error, warn};
+
+use super::desk::Desk;
+use super::mailbox::{Mailbox, Undeliverable};
+use crate::{Core, CoreEvent, SequenceKey};
+
+/// Orders that are taken between two steps, so that a flood of them cannot stop the steps.
+const ORDERS_PER_STEP_MAX: usize = 64;
+
+/// What a connection wants of the computing thread.
+pub(super) enum Order {
+    /// A connection has greeted.
+    Open { connection: u64, mailbox: Mailbox },
+    /// A request.
+    Submit { connection: u64, submit: Box<Submit> },
+    /// The end of a request.
+    Cancel { connection: u64, stream: StreamId },
+    /// No new requests from this connection.
+    Drain { connection: u64 },
+    /// The connection is gone.
+    Close { connection: u64 },
+    /// The worker stops: no new requests from any.
+    DrainAll,
+}
+
+/// What the connections see of the computing thread without asking it.
+pub(super) struct Pulse {
+    steps: AtomicU64,
+    busy: AtomicBool,
+    load: watch::Sender<Load>,
+}
+
+impl Pulse {
+    pub(super) fn heartbeat(&self) -> Heartbeat {
+        let busy = self.busy.load(Ordering::Relaxed);
+        Heartbeat { steps: self.steps.load(Ordering::Relaxed), busy }
+    }
+
+    pub(super) fn loads(&self) -> watch::Receiver<Load> {
+        self.load.subscribe()
+    }
+}
+
+/// What the thread needs of a core; a trait so that tests can do without a model.
+pub(super) trait Steps {
+    fn submit(&mut self, key: SequenceKey, submit: Submit) -> Result<(), EngineError>;
+    fn cancel(&mut self, key: &SequenceKey);
+    fn step(&mut self) -> Vec<(SequenceKey, CoreEvent)>;
+    fn is_idle(&self) -> bool;
+    fn load(&self) -> Load;
+}
+
+impl Steps for Core {
+    fn submit(&mut self, key: SequenceKey, submit: Submit) -> Result<(), EngineError> {
+        Core::submit(self, key, submit.submission, submit.resume)
+    }
+
+    fn cancel(&mut self, key: &SequenceKey) {
+        Core::cancel(self, key);
+    }
+
+    fn step(&mut self) -> Vec<(SequenceKey, CoreEvent)> {
+        Core::step(self)
+    }
+
+    fn is_idle(&self) -> bool {
+        Core::is_idle(self)
+    }
+
+    fn load(&self) -> Load {
+        let crate::Load { running, waiting, blocks_used, blocks_total, .. } = self.load_now();
+        Load { running, waiting, blocks_used, blocks_total }
+    }
+}
+
+/// The thread's state.
+pub(super) struct Bench {
+    orders: mpsc::Receiver<Order>,
+    pulse: Arc<Pulse>,
+    epoch: Epoch,
+    desks: HashMap<u64, Desk>,
+    draining: bool,
+}
+
+impl Bench {
+    pub(super) fn new(orders: mpsc::Receiver<Order>, epoch: u64) -> Self {
+        let (load, _) = watch::channel(Load::default());
+        let pulse = Pulse { steps: AtomicU64::new(0), busy: AtomicBool::new(false), load };
+        let pulse = Arc::new(pulse);
+        Self { orders, pulse, epoch: Epoch(epoch), desks: HashMap::new(), draining: false }
+    }
+
+    pub(super) fn pulse(&self) -> Arc<Pulse> {
+        self.pulse.clone()
+    }
+
+    /// Serves until all orders are in and done, or until it is drained.
+    pub(super) fn run(mut self, mut core: impl Steps) {
+        loop {
+            self.publish(&core);
+            if !self.take_orders(&mut core) {
+                return;
+            }
+            let events = core.step();
+            self.pulse.steps.fetch_add(1, Ordering::Relaxed);
+            self.deliver(&mut core, events);
+            self.settle(&mut core);
+            if self.draining && self.desks.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Tells the connections how things are.
+    fn publish(&self, core: &impl Steps) {
+        self.pulse.busy.store(!core.is_idle(), Ordering::Relaxed);
+        let load = core.load();
+        self.pulse.load.send_if_modified(|last| std::mem::replace(last, load) != load);
+    }
+
+    /// Waits for an order when there is nothing else to do. False when none can come.
+    fn take_orders(&mut self, core: &mut impl Steps) -> bool {
+        if core.is_idle() {
+            let Some(order) = self.orders.blocking_recv() else {
+                return false;
+            };
+            self.obey(core, order);
+        }
+        for _ in 0..ORDERS_PER_STEP_MAX {
+            match self.orders.try_recv() {
+                Ok(order) => self.obey(core, order),
+                Err(_) => break,
+            }
+        }
+        true
+    }
+
+    fn obey(&mut self, core: &mut impl Steps, order: Order) {
+        match order {
+            Order::Open { connection, mailbox } => {
+                let desk = Desk::new(mailbox, self.epoch, self.draining);
+                self.desks.insert(connection, desk);
+            }
+            Order::Submit { connection, submit } => self.submit(core, connection, *submit),
+            Order::Cancel { connection, stream } => {
+                let request = self.desks.get_mut(&connection).and_then(|desk| desk.cancel(stream));
+                if let Some(request) = request {
+                    core.cancel(&SequenceKey { connection, request });
+                }
+            }
+            Order::Drain { connection } => {
+                if let Some(desk) = self.desks.get_mut(&connection) {
+                    desk.drain();
+                }
+            }
+            Order::Close { connection } => self.close(core, connection),
+            Order::DrainAll => {
+                self.draining = true;
+                self.desks.values_mut().for_each(Desk::drain);
+            }
+        }
+    }
+
+    fn submit(&mut self, core: &mut impl Steps, connection: u64, submit: Submit) {
+        let Some(desk) = self.desks.get_mut(&connection) else {
+            return;
+        };
+        let stream = submit.stream;
+        let request = submit.submission.id.clone();
+        let taken = if desk.is_draining() {
+            Err(EngineError::Draining)
+        } else if desk.has(&request) {
+            error!(%request, "the request is running already");
+            Err(EngineError::Internal)
+        } else {
+            core.submit(SequenceKey { connection, request: request.clone() }, submit)
+        };
+        let delivered = match taken {
+            Ok(()) => {
+                desk.open(stream, request);
+                Ok(())
+            }
+            Err(error) => desk.refuse(stream, error),
+        };
+        if delivered.is_err() {
+            self.overrun(core, connection);
+        }
+    }
+
+    fn deliver(&mut self, core: &mut impl Steps, events: Vec<(SequenceKey, CoreEvent)>) {
+        for (SequenceKey { connection, request }, event) in events {
+            let Some(desk) = self.desks.get_mut(&connection) else {
+                continue;
+            };
+            if let Err(Undeliverable) = desk.add(&request, event) {
+                self.overrun(core, connection);
+            }
+        }
+    }
+
+    /// Sends what the step made, and lets go of connections that are done.
+    fn settle(&mut self, core: &mut impl Steps) {
+        let mut behind = Vec::new();
+        for (connection, desk) in &mut self.desks {
+            if desk.send().is_err() {
+                behind.push(*connection);
+            }
+        }
+        for connection in behind {
+            self.overrun(core, connection);
+        }
+        self.desks.retain(|_, desk| !desk.is_done());
+    }
+
+    fn overrun(&mut self, core: &mut impl Steps, connection: u64) {
+        warn!(connection, "the fleet does not read what the steps make; connection closed");
+        self.close(core, connection);
+    }
+
+    /// Cancels everything that a connection wanted. Dropping the mailbox ends it.
+    fn close(&mut self, core: &mut impl Steps, connection: u64) {
+        if let Some(desk) = self.desks.remove(&connection) {
+            for request in desk.close() {
+                core.cancel(&SequenceKey { connection, request });
+            }
+        }
+    }
+}
