@@ -5,7 +5,6 @@
 
 mod document;
 mod error;
-mod jurisdiction;
 mod memory;
 mod model;
 mod models_file;
@@ -15,7 +14,6 @@ mod zone;
 
 pub use document::Document;
 pub use error::ConfigError;
-pub use jurisdiction::Jurisdiction;
 pub use memory::KvMemory;
 pub use model::{ModelConfig, Source};
 pub use models_file::ModelsConfig;
