@@ -1,1 +1,60 @@
-//! engine-kernels
+//! The arithmetic of the engine: batch-invariant kernels as Candle custom ops.
+//!
+//! Candle lends its tensors and its device dispatch; every matrix product, norm, rotation, softmax
+//! and attention is computed here, because a row's result must never depend on what else is in the
+//! batch. What is pinned, so that results are equal bit for bit:
+//!
+//! - one order of summation for one row and for many, wherever the row lies in the batch;
+//! - threads split outputs, never a sum;
+//! - activations are quantized row by row;
+//! - attention sums over spans of 256 *absolute* positions, merged left to right, and reads keys and
+//!   values as rounded in the cache, so that decode, chunks and reused prefixes agree;
+//! - `exp`, sine and cosine are our own polynomials: no libm;
+//! - the instruction sets ([`Path`]) are the same source: integer dots are exact, floats run in 16
+//!   lanes with fused multiply-add.
+//!
+//! Activations are `f32` tensors of shape (rows, width), contiguous, on the CPU. A CUDA body is the
+//! `cuda_fwd` of the same ops; until it exists Candle answers that there is none.
+
+#![allow(clippy::needless_range_loop, reason = "registers are indexed like the formulas")]
+
+mod activations;
+mod attention;
+mod float;
+mod ggml;
+mod kv_cache;
+mod lanes;
+mod norm;
+mod path;
+mod q_matrix;
+mod rope;
+mod shared_rows;
+mod silu;
+mod softmax;
+mod storage;
+mod threads;
+mod weight_kind;
+
+pub use activations::Activations;
+pub use attention::{AttentionBatch, AttentionRow, BatchError, paged_attention};
+pub use float::exp;
+pub use kv_cache::{BLOCK_TOKENS, KvKind, kv_cache, write_kv};
+pub use norm::rms_norm;
+pub use path::Path;
+pub use q_matrix::QMatrix;
+pub use rope::{RopeStyle, RopeTable, rope};
+pub use silu::silu_mul;
+pub use softmax::softmax;
+pub use threads::{Threads, ThreadsError};
+pub use weight_kind::{WeightError, WeightKind};
+
+/// The numerics class of the CPU kernels: inside one class results are equal bit for bit, whatever
+/// the instruction set, the thread count and the batch.
+pub fn numerics_class(kv: KvKind, activations: Activations) -> &'static str {
+    match (kv, activations) {
+        (KvKind::F16, Activations::Int8) => "cpu-v1-f16",
+        (KvKind::F32, Activations::Int8) => "cpu-v1-f32",
+        (KvKind::F16, Activations::F32) => "cpu-v1-f16-f32act",
+        (KvKind::F32, Activations::F32) => "cpu-v1-f32-f32act",
+    }
+}

@@ -1,0 +1,118 @@
+//! Activations as integers: 32 columns a block, one row never looks at another.
+
+use crate::lanes::Quads;
+
+/// In which form activations meet quantized weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Activations {
+    /// Rounded to 8 bits, with one scale per row and 32 columns; products are exact integers.
+    #[default]
+    Int8,
+    /// As they are, against dequantized weights: the exact mode for comparisons with a reference.
+    F32,
+}
+
+/// 32 columns of one row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Block {
+    /// The integers in -127..=127.
+    pub(crate) quads: Quads,
+    /// What an integer is multiplied with.
+    pub(crate) scale: f32,
+    /// `-zero * sum` of the first and the last 16 integers (of all 32 in the first entry for kinds that
+    /// scale 32 columns at once): where the integer products of codes with a zero point start.
+    pub(crate) starts: [i32; 2],
+    /// `scale * sum`, of the same columns: what the low end of the codes is multiplied with.
+    pub(crate) sums: [f32; 2],
+}
+
+/// What the kind of the weights wants to know of the activations.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    /// Parts of a block with a scale of their own: 1 or 2.
+    pub(crate) subs: usize,
+    /// Zero point of the codes.
+    pub(crate) zero: i32,
+}
+
+/// Rounds one row. `x` has 32 columns for each entry of `out`.
+///
+/// A block with a value that is not finite gets the scale NaN, so that the results say so. A block
+/// whose largest value is below 1e-30 becomes zero.
+#[inline(always)]
+pub(crate) fn quantize_row(x: &[f32], wanted: Wanted, out: &mut [Block]) {
+    let (blocks, _) = x.as_chunks::<32>();
+    assert_eq!(blocks.len(), out.len());
+    for (x, out) in blocks.iter().zip(out) {
+        *out = quantize(x, wanted);
+    }
+}
+
+#[inline(always)]
+fn quantize(x: &[f32; 32], wanted: Wanted) -> Block {
+    // as integers, because then the largest is the same in any order, NaN included
+    let largest = x.iter().map(|x| x.to_bits() & 0x7fff_ffff).fold(0, u32::max);
+    let amplitude = f32::from_bits(largest);
+    if !amplitude.is_finite() {
+        return Block { quads: [0; 8], scale: f32::NAN, starts: [0; 2], sums: [f32::NAN; 2] };
+    }
+    if amplitude < 1e-30 {
+        return Block { quads: [0; 8], scale: 0.0, starts: [0; 2], sums: [0.0; 2] };
+    }
+    let inverse = 127.0 / amplitude;
+    // adding 1.5 * 2^23 leaves the nearest integer (ties to even) in the low bits
+    let rounded: [i32; 32] =
+        std::array::from_fn(|i| (x[i] * inverse + 12_582_912.0).to_bits() as i32 - 0x4b40_0000);
+    let scale = amplitude / 127.0;
+    let halves = [rounded[..16].iter().sum::<i32>(), rounded[16..].iter().sum()];
+    let sums = if wanted.subs == 2 { halves } else { [halves[0] + halves[1], 0] };
+    Block {
+        quads: std::array::from_fn(|i| {
+            let byte = |j: usize| (rounded[4 * i + j] & 0xff) << (8 * j);
+            byte(0) | byte(1) | byte(2) | byte(3)
+        }),
+        scale,
+        starts: sums.map(|sum| -wanted.zero * sum),
+        sums: sums.map(|sum| scale * sum as f32),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHOLE: Wanted = Wanted { subs: 1, zero: 8 };
+
+    fn integers(block: &Block) -> Vec<i32> {
+        block.quads.iter().flat_map(|q| q.to_le_bytes()).map(|b| i32::from(b as i8)).collect()
+    }
+
+    #[test]
+    fn the_largest_value_becomes_127_and_ties_go_to_even() {
+        let mut x = [0.0; 32];
+        x[..6].copy_from_slice(&[-127.0, 0.5, 1.5, 2.5, -0.5, 126.5]);
+        let block = quantize(&x, WHOLE);
+        assert_eq!(integers(&block)[..7], [-127, 0, 2, 2, 0, 126, 0]);
+        assert_eq!(block.scale, 1.0);
+        assert_eq!(block.starts, [-8 * 3, 0]);
+        assert_eq!(block.sums, [3.0, 0.0]);
+    }
+
+    #[test]
+    fn halves_are_summed_apart_when_wanted() {
+        let x = std::array::from_fn(|i| if i < 16 { 127.0 } else { -127.0 });
+        let block = quantize(&x, Wanted { subs: 2, zero: 1 });
+        assert_eq!(block.sums, [127.0 * 16.0, -127.0 * 16.0]);
+        assert_eq!(block.starts, [-127 * 16, 127 * 16]);
+    }
+
+    #[test]
+    fn what_is_not_finite_is_seen_in_the_scale() {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut x = [1.0; 32];
+            x[17] = bad;
+            assert!(quantize(&x, WHOLE).scale.is_nan(), "{bad}");
+        }
+        assert_eq!(quantize(&[1e-39; 32], WHOLE).scale, 0.0);
+    }
+}

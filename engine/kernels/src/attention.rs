@@ -1,0 +1,235 @@
+//! Causal attention over a paged cache.
+//!
+//! Order of one output, pinned whatever the batch: spans of 256 absolute positions, each by itself
+//! (scores, their largest, exponentials, sum, weighted values in order of position), then the spans
+//! merged from left to right. Keys and values are read as they are in the cache.
+
+mod span;
+#[cfg(test)]
+mod tests;
+mod tile;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use half::f16;
+use rayon::prelude::*;
+
+use crate::kv_cache::BLOCK_TOKENS;
+use crate::lanes::LANES;
+use crate::path::{Path, launch};
+use crate::shared_rows::SharedRows;
+use crate::storage::contiguous;
+use span::{Cache, CacheElement, Heads, Task};
+
+/// What each row of a step attends to.
+#[derive(Clone, Debug)]
+pub struct AttentionBatch {
+    tables: Vec<Arc<[u32]>>,
+    rows: Vec<AttentionRow>,
+}
+
+/// One row: a position of a sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttentionRow {
+    /// Which block table of the batch.
+    pub table: u32,
+    /// The row's absolute position; it attends to this one and all before.
+    pub position: u32,
+}
+
+/// A row asks for what its batch does not have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BatchError {
+    /// There is no such table.
+    #[error("row {row} wants block table {table} of {tables}")]
+    Table {
+        /// Which row.
+        row: usize,
+        /// The table that it names.
+        table: u32,
+        /// How many tables there are.
+        tables: usize,
+    },
+    /// The table ends before the row's position.
+    #[error("row {row} is at position {position}, its block table has {blocks} blocks")]
+    Position {
+        /// Which row.
+        row: usize,
+        /// Its position.
+        position: u32,
+        /// Blocks of its table.
+        blocks: usize,
+    },
+}
+
+impl AttentionBatch {
+    /// `tables` are block tables: entry `i` is the block of the positions from `32 * i` on. Neighbouring
+    /// rows of one table are computed together, so rows should come sequence by sequence.
+    pub fn new(
+        tables: Vec<Arc<[u32]>>,
+        rows: Vec<AttentionRow>,
+    ) -> std::result::Result<AttentionBatch, BatchError> {
+        for (row, &AttentionRow { table, position }) in rows.iter().enumerate() {
+            let Some(blocks) = tables.get(table as usize) else {
+                return Err(BatchError::Table { row, table, tables: tables.len() });
+            };
+            if position as usize >= blocks.len() * BLOCK_TOKENS {
+                return Err(BatchError::Position { row, position, blocks: blocks.len() });
+            }
+        }
+        Ok(AttentionBatch { tables, rows })
+    }
+
+    /// The rows of the step, in order.
+    pub fn rows(&self) -> &[AttentionRow] {
+        &self.rows
+    }
+
+    /// The largest block that a row may read; `None` without rows.
+    fn last_block(&self) -> Option<u32> {
+        let of_row = |row: &AttentionRow| {
+            let blocks = &self.tables[row.table as usize];
+            blocks[..=row.position as usize / BLOCK_TOKENS].iter().copied().max()
+        };
+        self.rows.iter().filter_map(of_row).max()
+    }
+
+    /// Neighbouring rows of one table, at most `most` together.
+    fn groups(&self, most: usize) -> Vec<Range<usize>> {
+        let mut groups: Vec<Range<usize>> = Vec::new();
+        for (i, row) in self.rows.iter().enumerate() {
+            match groups.last_mut() {
+                Some(group) if group.len() < most && self.rows[group.start].table == row.table => {
+                    group.end = i + 1;
+                }
+                _ => groups.push(i..i + 1),
+            }
+        }
+        groups
+    }
+}
+
+/// Softmax of `scale * q k` times `v`, for each row of `q` (M, heads, head width) over the positions up
+/// to its own; (M, heads * head width).
+///
+/// The caches are (blocks, 32, kv heads, head width) of one type; `heads` is a multiple of `kv heads`,
+/// whose groups of neighbouring heads share keys and values; the head width is a multiple of 16.
+pub fn paged_attention(
+    q: &Tensor,
+    k_cache: &Tensor,
+    v_cache: &Tensor,
+    batch: &AttentionBatch,
+    scale: f32,
+) -> Result<Tensor> {
+    q.apply_op3_no_bwd(k_cache, v_cache, &PagedAttention { path: Path::best(), batch, scale })
+}
+
+struct PagedAttention<'a> {
+    path: Path,
+    batch: &'a AttentionBatch,
+    scale: f32,
+}
+
+impl CustomOp3 for PagedAttention<'_> {
+    fn name(&self) -> &'static str {
+        "paged-attention"
+    }
+
+    fn cpu_fwd(
+        &self,
+        q: &CpuStorage,
+        q_layout: &Layout,
+        k: &CpuStorage,
+        k_layout: &Layout,
+        v: &CpuStorage,
+        v_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let q = contiguous::<f32>(self.name(), q, q_layout)?;
+        let heads = self.heads(q_layout, k_layout, v_layout)?;
+        let mut out = vec![0.0; q.len()];
+        match k {
+            CpuStorage::F16(_) => {
+                let k = contiguous::<f16>(self.name(), k, k_layout)?;
+                let v = contiguous::<f16>(self.name(), v, v_layout)?;
+                self.attend(heads, q, Cache { k, v }, &mut out);
+            }
+            _ => {
+                let k = contiguous::<f32>(self.name(), k, k_layout)?;
+                let v = contiguous::<f32>(self.name(), v, v_layout)?;
+                self.attend(heads, q, Cache { k, v }, &mut out);
+            }
+        }
+        let shape = Shape::from((self.batch.rows.len(), heads.queries * heads.width));
+        Ok((CpuStorage::F32(out), shape))
+    }
+}
+
+impl PagedAttention<'_> {
+    /// Checks the shapes.
+    fn heads(&self, q: &Layout, k: &Layout, v: &Layout) -> Result<Heads> {
+        let (rows, queries, width) = q.shape().dims3()?;
+        let (blocks, block_tokens, keys, cache_width) = k.shape().dims4()?;
+        let fits = rows == self.batch.rows.len()
+            && width == cache_width
+            && width > 0
+            && width.is_multiple_of(LANES)
+            && block_tokens == BLOCK_TOKENS
+            && keys > 0
+            && queries.is_multiple_of(keys)
+            && k.shape() == v.shape();
+        if !fits {
+            bail!(
+                "paged-attention: {} rows, queries {:?}, keys {:?}, values {:?}",
+                self.batch.rows.len(),
+                q.shape(),
+                k.shape(),
+                v.shape()
+            )
+        }
+        if let Some(block) = self.batch.last_block()
+            && block as usize >= blocks
+        {
+            bail!("paged-attention: block {block} of {blocks}")
+        }
+        Ok(Heads { queries, keys, width })
+    }
+
+    fn attend<T: CacheElement>(
+        &self,
+        heads: Heads,
+        q: &[f32],
+        cache: Cache<'_, T>,
+        out: &mut [f32],
+    ) {
+        /// Query heads that are computed together: enough to share what is read of the cache, few
+        /// enough for their scores to stay in the second-level cache.
+        const QUERIES_A_TASK: usize = 48;
+
+        if out.is_empty() {
+            return;
+        }
+        let groups = self.batch.groups((QUERIES_A_TASK / (heads.queries / heads.keys)).max(1));
+        let shared = SharedRows::new(out, heads.queries * heads.width);
+        let tasks = groups.len() * heads.keys;
+        (0..tasks).into_par_iter().with_max_len(1).for_each(|i| {
+            let rows = groups[i / heads.keys].clone();
+            let table = &self.batch.tables[self.batch.rows[rows.start].table as usize];
+            launch(
+                self.path,
+                Task {
+                    heads,
+                    q,
+                    cache,
+                    table,
+                    rows: &self.batch.rows[rows.clone()],
+                    first_row: rows.start,
+                    kv_head: i % heads.keys,
+                    scale: self.scale,
+                    out: &shared,
+                },
+            );
+        });
+    }
+}

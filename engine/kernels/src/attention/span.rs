@@ -1,0 +1,226 @@
+//! One task: some rows of a sequence and the query heads that share one head of keys and values.
+
+use half::f16;
+
+use crate::float::exp;
+use crate::kv_cache::BLOCK_TOKENS;
+use crate::lanes::{LANES, Lanes};
+use crate::path::Kernel;
+use crate::shared_rows::SharedRows;
+use crate::softmax::exponentials;
+
+use super::AttentionRow;
+use super::tile::{Query, add_values, keys_across, score, values_down};
+
+/// Positions whose partial result is computed by itself.
+pub(super) const SPAN: usize = 256;
+
+/// Counts of heads, and the width of one.
+#[derive(Clone, Copy)]
+pub(super) struct Heads {
+    pub(super) queries: usize,
+    pub(super) keys: usize,
+    pub(super) width: usize,
+}
+
+/// Keys and values of one layer, each (blocks, 32, kv heads, width).
+#[derive(Clone, Copy)]
+pub(super) struct Cache<'a, T> {
+    pub(super) k: &'a [T],
+    pub(super) v: &'a [T],
+}
+
+/// A number that keys and values are kept as.
+pub(super) trait CacheElement: Copy + Send + Sync {
+    fn load<L: Lanes>(l: L, from: &[Self; LANES]) -> L::F;
+}
+
+impl CacheElement for f16 {
+    #[inline(always)]
+    fn load<L: Lanes>(l: L, from: &[f16; LANES]) -> L::F {
+        l.load_f16(from)
+    }
+}
+
+impl CacheElement for f32 {
+    #[inline(always)]
+    fn load<L: Lanes>(l: L, from: &[f32; LANES]) -> L::F {
+        l.load(from)
+    }
+}
+
+pub(super) struct Task<'a, T> {
+    pub(super) heads: Heads,
+    /// (rows of the batch, query heads, width)
+    pub(super) q: &'a [f32],
+    pub(super) cache: Cache<'a, T>,
+    pub(super) table: &'a [u32],
+    pub(super) rows: &'a [AttentionRow],
+    /// Where `rows` begin in the batch.
+    pub(super) first_row: usize,
+    pub(super) kv_head: usize,
+    pub(super) scale: f32,
+    pub(super) out: &'a SharedRows<'a>,
+}
+
+/// The state of one query: largest score, sum of exponentials. The weighted values are beside it.
+#[derive(Clone, Copy)]
+struct Partial {
+    largest: f32,
+    sum: f32,
+}
+
+impl<T: CacheElement> Kernel for Task<'_, T> {
+    #[inline(always)]
+    fn run<L: Lanes>(self, l: L) {
+        let width = self.heads.width;
+        let queries = self.queries();
+        let mut scores = vec![[0.0; SPAN]; queries.len()];
+        let mut values = vec![0.0; queries.len() * width];
+        let mut merged = vec![0.0; queries.len() * width];
+        let mut partials = vec![None; queries.len()];
+        let mut tile = vec![0.0; BLOCK_TOKENS * width];
+
+        let last = self.rows.iter().map(|row| row.position as usize).max().unwrap_or(0);
+        for span in 0..=last / SPAN {
+            let first = span * SPAN;
+            let blocks = first / BLOCK_TOKENS..=last.min(first + SPAN - 1) / BLOCK_TOKENS;
+            for block in blocks.clone() {
+                let active = active(&queries, block * BLOCK_TOKENS);
+                keys_across(l, self.block(self.cache.k, block), &mut tile);
+                let at = block * BLOCK_TOKENS - first;
+                score(l, &tile, &queries[active.clone()], self.scale, at, &mut scores[active]);
+            }
+            let active = active(&queries, first);
+            let fresh: Vec<Partial> = active
+                .clone()
+                .map(|i| {
+                    let count = (queries[i].count - first).min(SPAN);
+                    let (largest, sum) = exponentials(l, &mut scores[i][..count]);
+                    Partial { largest, sum }
+                })
+                .collect();
+            values[active.start * width..active.end * width].fill(0.0);
+            for block in blocks {
+                let start = block * BLOCK_TOKENS;
+                let active = self::active(&queries, start);
+                values_down(l, self.block(self.cache.v, block), &mut tile);
+                let weights = Weights { scores: &scores[active.clone()], at: start - first };
+                let values = &mut values[active.start * width..active.end * width];
+                add_values(l, &tile, &queries[active], start, weights, values);
+            }
+            for (i, fresh) in active.zip(fresh) {
+                let at = i * width..(i + 1) * width;
+                merge(l, &mut partials[i], &mut merged[at.clone()], fresh, &values[at]);
+            }
+        }
+        self.write(&queries, &partials, &mut merged);
+    }
+}
+
+/// The exponentials of one block for some queries.
+#[derive(Clone, Copy)]
+pub(super) struct Weights<'a> {
+    pub(super) scores: &'a [[f32; SPAN]],
+    /// Where the block begins in the span.
+    pub(super) at: usize,
+}
+
+/// The queries that attend to the position `from`. They are sorted by position, so these are the last.
+#[inline(always)]
+fn active(queries: &[Query<'_>], from: usize) -> std::ops::Range<usize> {
+    let start = queries.partition_point(|query| query.count <= from);
+    start..queries.len()
+}
+
+impl<'a, T: CacheElement> Task<'a, T> {
+    /// The queries of all rows, by position.
+    #[inline(always)]
+    fn queries(&self) -> Vec<Query<'a>> {
+        let Heads { queries, keys, width } = self.heads;
+        let share = queries / keys;
+        let mut all = Vec::with_capacity(self.rows.len() * share);
+        for (i, row) in self.rows.iter().enumerate() {
+            for head in self.kv_head * share..(self.kv_head + 1) * share {
+                let row_in_batch = self.first_row + i;
+                let at = (row_in_batch * queries + head) * width;
+                all.push(Query {
+                    vector: &self.q[at..at + width],
+                    count: row.position as usize + 1,
+                    row: row_in_batch,
+                    head,
+                });
+            }
+        }
+        all.sort_by_key(|query| query.count);
+        all
+    }
+
+    /// The positions of a block in `cache`, each with this task's head: rows of `width`, a stride apart.
+    #[inline(always)]
+    fn block(&self, cache: &'a [T], block: usize) -> Strided<'a, T> {
+        let Heads { keys, width, .. } = self.heads;
+        let stride = keys * width;
+        let start = self.table[block] as usize * BLOCK_TOKENS * stride + self.kv_head * width;
+        Strided { from: &cache[start..][..(BLOCK_TOKENS - 1) * stride + width], stride, width }
+    }
+
+    #[inline(always)]
+    fn write(&self, queries: &[Query<'_>], partials: &[Option<Partial>], values: &mut [f32]) {
+        let width = self.heads.width;
+        for ((query, partial), values) in
+            queries.iter().zip(partials).zip(values.chunks_exact_mut(width))
+        {
+            let partial = partial.expect("every row attends at least to its own position");
+            for value in values.iter_mut() {
+                *value /= partial.sum;
+            }
+            // SAFETY: a row is in one group, and its query head in one task of that group.
+            #[allow(unsafe_code)]
+            unsafe {
+                self.out.write(query.row, query.head * width, values);
+            }
+        }
+    }
+}
+
+/// Rows of `width`, `stride` apart.
+#[derive(Clone, Copy)]
+pub(super) struct Strided<'a, T> {
+    from: &'a [T],
+    stride: usize,
+    width: usize,
+}
+
+impl<'a, T> Strided<'a, T> {
+    /// Row `position` in pieces of 16.
+    #[inline(always)]
+    pub(super) fn row(&self, position: usize) -> &'a [[T; LANES]] {
+        self.from[position * self.stride..][..self.width].as_chunks().0
+    }
+}
+
+/// Adds the partial result of a later span to what came before.
+#[inline(always)]
+fn merge<L: Lanes>(
+    l: L,
+    before: &mut Option<Partial>,
+    merged: &mut [f32],
+    fresh: Partial,
+    values: &[f32],
+) {
+    let Some(old) = before else {
+        *before = Some(fresh);
+        merged.copy_from_slice(values);
+        return;
+    };
+    let largest = if fresh.largest > old.largest { fresh.largest } else { old.largest };
+    let (keep, add) = (exp(old.largest - largest), exp(fresh.largest - largest));
+    *before = Some(Partial { largest, sum: old.sum.mul_add(keep, fresh.sum * add) });
+    let (keep, add) = (l.splat(keep), l.splat(add));
+    let pieces = merged.as_chunks_mut::<LANES>().0.iter_mut().zip(values.as_chunks::<LANES>().0);
+    for (merged, values) in pieces {
+        let sum = l.fma(l.load(merged), keep, l.mul(l.load(values), add));
+        l.store(sum, merged);
+    }
+}

@@ -1,0 +1,193 @@
+//! One block of keys or values against some queries.
+
+use crate::kv_cache::BLOCK_TOKENS;
+use crate::lanes::{LANES, Lanes};
+
+use super::span::{CacheElement, SPAN, Strided, Weights};
+
+/// One head of one row.
+#[derive(Clone, Copy)]
+pub(super) struct Query<'a> {
+    pub(super) vector: &'a [f32],
+    /// Positions that it attends to: its own and all before.
+    pub(super) count: usize,
+    pub(super) row: usize,
+    pub(super) head: usize,
+}
+
+/// Queries that are computed at a time, so that a vector of keys or values is loaded once for them.
+const TOGETHER: usize = 4;
+
+/// Writes the keys of a block as (width, 32): 32 positions side by side.
+#[inline(always)]
+pub(super) fn keys_across<L: Lanes, T: CacheElement>(
+    l: L,
+    block: Strided<'_, T>,
+    tile: &mut [f32],
+) {
+    let columns = tile.as_chunks_mut::<BLOCK_TOKENS>().0;
+    for half in 0..BLOCK_TOKENS / LANES {
+        for (piece, columns) in columns.chunks_exact_mut(LANES).enumerate() {
+            let square = std::array::from_fn(|i| T::load(l, &block.row(half * LANES + i)[piece]));
+            for (lanes, column) in l.transpose(square).into_iter().zip(columns) {
+                l.store(lanes, &mut column.as_chunks_mut::<LANES>().0[half]);
+            }
+        }
+    }
+}
+
+/// Writes the values of a block as (32, width).
+#[inline(always)]
+pub(super) fn values_down<L: Lanes, T: CacheElement>(
+    l: L,
+    block: Strided<'_, T>,
+    tile: &mut [f32],
+) {
+    let width = tile.len() / BLOCK_TOKENS;
+    for (position, row) in tile.chunks_exact_mut(width).enumerate() {
+        for (to, from) in row.as_chunks_mut().0.iter_mut().zip(block.row(position)) {
+            l.store(T::load(l, from), to);
+        }
+    }
+}
+
+/// Writes `scale * q k` of the 32 positions of a tile of keys to each query's scores from `at` on.
+///
+/// Order: over the width, ascending, one rounding a step; then the scale.
+#[inline(always)]
+pub(super) fn score<L: Lanes>(
+    l: L,
+    tile: &[f32],
+    queries: &[Query<'_>],
+    scale: f32,
+    at: usize,
+    scores: &mut [[f32; SPAN]],
+) {
+    let mut first = 0;
+    while first < queries.len() {
+        first += match queries.len() - first {
+            TOGETHER.. => score_some::<L, TOGETHER>(l, tile, queries, scale, at, scores, first),
+            2.. => score_some::<L, 2>(l, tile, queries, scale, at, scores, first),
+            _ => score_some::<L, 1>(l, tile, queries, scale, at, scores, first),
+        };
+    }
+}
+
+#[inline(always)]
+fn score_some<L: Lanes, const Q: usize>(
+    l: L,
+    tile: &[f32],
+    queries: &[Query<'_>],
+    scale: f32,
+    at: usize,
+    scores: &mut [[f32; SPAN]],
+    first: usize,
+) -> usize {
+    let columns = tile.as_chunks::<BLOCK_TOKENS>().0;
+    let q: [&[f32]; Q] = std::array::from_fn(|i| &queries[first + i].vector[..columns.len()]);
+    let mut sums = [[l.splat(0.0); BLOCK_TOKENS / LANES]; Q];
+    for (i, column) in columns.iter().enumerate() {
+        let halves = column.as_chunks::<LANES>().0;
+        let keys = [l.load(&halves[0]), l.load(&halves[1])];
+        for (sums, q) in sums.iter_mut().zip(q) {
+            let x = l.splat(q[i]);
+            *sums = [l.fma(x, keys[0], sums[0]), l.fma(x, keys[1], sums[1])];
+        }
+    }
+    for (sums, scores) in sums.into_iter().zip(&mut scores[first..]) {
+        let out = scores[at..][..BLOCK_TOKENS].as_chunks_mut::<LANES>().0;
+        for (sum, out) in sums.into_iter().zip(out) {
+            l.store(l.mul(sum, l.splat(scale)), out);
+        }
+    }
+    Q
+}
+
+/// Adds the values of a tile, weighted, to the values of each query.
+///
+/// `start` is the absolute position of the block. Positions after a query's own are not touched: what
+/// they hold depends on the rest of the batch. Order: by position, ascending, one rounding a step.
+#[inline(always)]
+pub(super) fn add_values<L: Lanes>(
+    l: L,
+    tile: &[f32],
+    queries: &[Query<'_>],
+    start: usize,
+    weights: Weights<'_>,
+    values: &mut [f32],
+) {
+    let mut first = 0;
+    while first < queries.len() {
+        let whole = queries[first].count - start >= BLOCK_TOKENS;
+        first += match queries.len() - first {
+            // sorted by count: if the first attends to the whole block, so do the others
+            TOGETHER.. if whole => {
+                add_some::<L, TOGETHER>(l, tile, BLOCK_TOKENS, weights, values, first)
+            }
+            2.. if queries[first].count == queries[first + 1].count => {
+                let count = (queries[first].count - start).min(BLOCK_TOKENS);
+                add_some::<L, 2>(l, tile, count, weights, values, first)
+            }
+            _ => {
+                let count = (queries[first].count - start).min(BLOCK_TOKENS);
+                add_some::<L, 1>(l, tile, count, weights, values, first)
+            }
+        };
+    }
+}
+
+#[inline(always)]
+fn add_some<L: Lanes, const Q: usize>(
+    l: L,
+    tile: &[f32],
+    count: usize,
+    weights: Weights<'_>,
+    values: &mut [f32],
+    first: usize,
+) -> usize {
+    let pieces = tile.len() / BLOCK_TOKENS / LANES;
+    let mut piece = 0;
+    while piece < pieces {
+        piece += match pieces - piece {
+            4.. => add_pieces::<L, Q, 4>(l, tile, count, weights, values, first, piece),
+            _ => add_pieces::<L, Q, 1>(l, tile, count, weights, values, first, piece),
+        };
+    }
+    Q
+}
+
+/// `P` pieces of 16 of the width, for `Q` queries: the sums stay in registers over the block.
+#[inline(always)]
+fn add_pieces<L: Lanes, const Q: usize, const P: usize>(
+    l: L,
+    tile: &[f32],
+    count: usize,
+    weights: Weights<'_>,
+    values: &mut [f32],
+    first: usize,
+    piece: usize,
+) -> usize {
+    let pieces = tile.len() / BLOCK_TOKENS / LANES;
+    let rows = tile.as_chunks::<LANES>().0;
+    let values = values.as_chunks_mut::<LANES>().0;
+    let at = |q: usize, p: usize| (first + q) * pieces + piece + p;
+    let probabilities: [&[f32]; Q] =
+        std::array::from_fn(|q| &weights.scores[first + q][weights.at..][..count]);
+    let mut sums: [[L::F; P]; Q] =
+        std::array::from_fn(|q| std::array::from_fn(|p| l.load(&values[at(q, p)])));
+    for (position, row) in rows.chunks_exact(pieces).take(count).enumerate() {
+        let v: [L::F; P] = std::array::from_fn(|p| l.load(&row[piece + p]));
+        for q in 0..Q {
+            let weight = l.splat(probabilities[q][position]);
+            for p in 0..P {
+                sums[q][p] = l.fma(weight, v[p], sums[q][p]);
+            }
+        }
+    }
+    for q in 0..Q {
+        for p in 0..P {
+            l.store(sums[q][p], &mut values[at(q, p)]);
+        }
+    }
+    P
+}

@@ -1,0 +1,223 @@
+//! Two 256-bit registers a vector, `vpmaddubsw` for the integer products.
+#![allow(unsafe_code)]
+
+use std::arch::x86_64::*;
+
+use half::{bf16, f16};
+
+use super::{Codes, LANES, Lanes, Line, Quads};
+use crate::path::Path;
+
+/// Proof that the CPU has AVX2, FMA and F16C.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx2(());
+
+impl Avx2 {
+    pub(crate) fn detect() -> Option<Avx2> {
+        Path::Avx2.has().then_some(Avx2(()))
+    }
+}
+
+type Pair = [__m256; 2];
+
+#[inline(always)]
+fn each(a: Pair, b: Pair, f: impl Fn(__m256, __m256) -> __m256) -> Pair {
+    [f(a[0], b[0]), f(a[1], b[1])]
+}
+
+/// The 8 groups of 4 columns of a block for the rows `8 * half..`, each a register of 8 rows.
+#[inline(always)]
+fn unpack<C: Codes>(_: Avx2, lines: &[Line], half: usize) -> [__m256i; 8] {
+    assert!(lines.len() >= C::LINES && half < 2);
+    // SAFETY: the token proves AVX2; a load reads one half of a line, whose count is asserted.
+    unsafe {
+        let part = |i: usize| _mm256_load_si256(lines[i].0.as_ptr().add(32 * half).cast());
+        if C::LINES == 4 {
+            let mask = _mm256_set1_epi8(0x0f);
+            let low = |i| _mm256_and_si256(part(i), mask);
+            let high = |i| _mm256_and_si256(_mm256_srli_epi16::<4>(part(i)), mask);
+            [low(0), low(1), low(2), low(3), high(0), high(1), high(2), high(3)]
+        } else {
+            std::array::from_fn(part)
+        }
+    }
+}
+
+/// `start + sum(code * x)` over four groups of four columns.
+#[inline(always)]
+fn dot_groups<C: Codes>(_: Avx2, codes: [__m256i; 4], quads: [i32; 4], start: i32) -> __m256i {
+    // SAFETY: the token proves AVX2.
+    unsafe {
+        let x = quads.map(|quad| _mm256_set1_epi32(quad));
+        let ones = _mm256_set1_epi16(1);
+        let wide = |products| _mm256_madd_epi16(products, ones);
+        if C::MAX <= 15 {
+            // eight products of at most 15 * 127 stay below 2^15
+            let [a, b, c, d]: [_; 4] =
+                std::array::from_fn(|i| _mm256_maddubs_epi16(codes[i], x[i]));
+            let products = _mm256_add_epi16(_mm256_add_epi16(a, b), _mm256_add_epi16(c, d));
+            return _mm256_add_epi32(_mm256_set1_epi32(start), wide(products));
+        }
+        if C::MAX <= 63 {
+            // so do four of at most 63 * 127
+            let [a, b, c, d]: [_; 4] =
+                std::array::from_fn(|i| _mm256_maddubs_epi16(codes[i], x[i]));
+            let sums = _mm256_add_epi32(wide(_mm256_add_epi16(a, b)), wide(_mm256_add_epi16(c, d)));
+            return _mm256_add_epi32(_mm256_set1_epi32(start), sums);
+        }
+        // two products of at most 128 * 127 do, when the sign of the weight moves to the activation;
+        // `start` is the correction for the zero point of 128, which signed weights do not need
+        let mut sum = _mm256_setzero_si256();
+        for i in 0..4 {
+            let weight = _mm256_xor_si256(codes[i], _mm256_set1_epi8(-128));
+            let products =
+                _mm256_maddubs_epi16(_mm256_abs_epi8(weight), _mm256_sign_epi8(x[i], weight));
+            sum = _mm256_add_epi32(sum, wide(products));
+        }
+        sum
+    }
+}
+
+// SAFETY of all blocks below that say "token": the value `self` exists only where `detect` found the
+// instructions. Loads and stores go through references to arrays of two registers' size.
+impl Lanes for Avx2 {
+    type F = Pair;
+    type I = [__m256i; 2];
+    const ROWS_MAX: usize = 4;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> Pair {
+        // SAFETY: token.
+        unsafe { [_mm256_set1_ps(x); 2] }
+    }
+    #[inline(always)]
+    fn load(self, from: &[f32; LANES]) -> Pair {
+        // SAFETY: token; 16 floats behind the reference.
+        unsafe { [_mm256_loadu_ps(from.as_ptr()), _mm256_loadu_ps(from.as_ptr().add(8))] }
+    }
+    #[inline(always)]
+    fn load_f16(self, from: &[f16; LANES]) -> Pair {
+        // SAFETY: token; 16 halves behind the reference.
+        unsafe {
+            let at = from.as_ptr().cast::<__m128i>();
+            [_mm256_cvtph_ps(_mm_loadu_si128(at)), _mm256_cvtph_ps(_mm_loadu_si128(at.add(1)))]
+        }
+    }
+    #[inline(always)]
+    fn load_bf16(self, from: &[bf16; LANES]) -> Pair {
+        // SAFETY: token; 16 halves behind the reference.
+        unsafe {
+            let at = from.as_ptr().cast::<__m128i>();
+            let wide = |halves| {
+                let words = _mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(halves));
+                _mm256_castsi256_ps(words)
+            };
+            [wide(_mm_loadu_si128(at)), wide(_mm_loadu_si128(at.add(1)))]
+        }
+    }
+    #[inline(always)]
+    fn store(self, x: Pair, to: &mut [f32; LANES]) {
+        // SAFETY: token; 16 floats behind the reference.
+        unsafe {
+            _mm256_storeu_ps(to.as_mut_ptr(), x[0]);
+            _mm256_storeu_ps(to.as_mut_ptr().add(8), x[1]);
+        }
+    }
+    #[inline(always)]
+    fn add(self, a: Pair, b: Pair) -> Pair {
+        // SAFETY: token.
+        each(a, b, |a, b| unsafe { _mm256_add_ps(a, b) })
+    }
+    #[inline(always)]
+    fn sub(self, a: Pair, b: Pair) -> Pair {
+        // SAFETY: token.
+        each(a, b, |a, b| unsafe { _mm256_sub_ps(a, b) })
+    }
+    #[inline(always)]
+    fn mul(self, a: Pair, b: Pair) -> Pair {
+        // SAFETY: token.
+        each(a, b, |a, b| unsafe { _mm256_mul_ps(a, b) })
+    }
+    #[inline(always)]
+    fn div(self, a: Pair, b: Pair) -> Pair {
+        // SAFETY: token.
+        each(a, b, |a, b| unsafe { _mm256_div_ps(a, b) })
+    }
+    #[inline(always)]
+    fn fma(self, a: Pair, b: Pair, c: Pair) -> Pair {
+        // SAFETY: token.
+        unsafe { [_mm256_fmadd_ps(a[0], b[0], c[0]), _mm256_fmadd_ps(a[1], b[1], c[1])] }
+    }
+    #[inline(always)]
+    fn max(self, a: Pair, b: Pair) -> Pair {
+        // SAFETY: token.
+        each(a, b, |a, b| unsafe { _mm256_max_ps(a, b) })
+    }
+    #[inline(always)]
+    fn min(self, a: Pair, b: Pair) -> Pair {
+        // SAFETY: token.
+        each(a, b, |a, b| unsafe { _mm256_min_ps(a, b) })
+    }
+    #[inline(always)]
+    fn power_of_two(self, x: Pair) -> Pair {
+        // SAFETY: token.
+        x.map(|x| unsafe {
+            let biased = _mm256_add_epi32(_mm256_castps_si256(x), _mm256_set1_epi32(127));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
+        })
+    }
+    #[inline(always)]
+    fn to_float(self, x: Self::I) -> Pair {
+        // SAFETY: token.
+        x.map(|x| unsafe { _mm256_cvtepi32_ps(x) })
+    }
+    #[inline(always)]
+    fn field(self, line: &Line, shift: u32, mask: i32) -> Pair {
+        // SAFETY: token; a line is 64 aligned bytes.
+        unsafe {
+            let at = line.0.as_ptr().cast::<__m256i>();
+            let count = _mm_cvtsi32_si128(shift as i32);
+            [at, at.add(1)].map(|at| {
+                let shifted = _mm256_srl_epi32(_mm256_load_si256(at), count);
+                _mm256_cvtepi32_ps(_mm256_and_si256(shifted, _mm256_set1_epi32(mask)))
+            })
+        }
+    }
+    #[inline(always)]
+    fn transpose(self, square: [Pair; LANES]) -> [Pair; LANES] {
+        let mut rows = [[0.0; LANES]; LANES];
+        for (x, row) in square.iter().zip(&mut rows) {
+            self.store(*x, row);
+        }
+        std::array::from_fn(|i| self.load(&std::array::from_fn(|j| rows[j][i])))
+    }
+
+    #[inline(always)]
+    fn dot<C: Codes, const SUBS: usize, const R: usize>(
+        self,
+        lines: &[Line],
+        quads: [&Quads; R],
+        starts: [&[i32; 2]; R],
+    ) -> [[Self::I; 2]; R] {
+        // SAFETY: token.
+        let zero = unsafe { _mm256_setzero_si256() };
+        let mut sums = [[[zero; 2]; 2]; R];
+        for half in 0..2 {
+            let [a, b, c, d, e, f, g, h] = unpack::<C>(self, lines, half);
+            for row in 0..R {
+                let [q0, q1, q2, q3, q4, q5, q6, q7] = *quads[row];
+                let second_start = if SUBS == 2 { starts[row][1] } else { 0 };
+                let first = dot_groups::<C>(self, [a, b, c, d], [q0, q1, q2, q3], starts[row][0]);
+                let second = dot_groups::<C>(self, [e, f, g, h], [q4, q5, q6, q7], second_start);
+                if SUBS == 2 {
+                    sums[row][0][half] = first;
+                    sums[row][1][half] = second;
+                } else {
+                    // SAFETY: token.
+                    sums[row][0][half] = unsafe { _mm256_add_epi32(first, second) };
+                }
+            }
+        }
+        sums
+    }
+}

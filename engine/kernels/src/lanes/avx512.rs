@@ -1,0 +1,196 @@
+//! One 512-bit register a vector, `vpdpbusd` for the integer products.
+#![allow(unsafe_code)]
+
+use std::arch::x86_64::*;
+
+use half::{bf16, f16};
+
+use super::{Codes, LANES, Lanes, Line, Quads};
+use crate::path::Path;
+
+/// Proof that the CPU has AVX-512 F, BW, VL and VNNI (and AVX2, FMA, F16C).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx512(());
+
+impl Avx512 {
+    pub(crate) fn detect() -> Option<Avx512> {
+        Path::Avx512.has().then_some(Avx512(()))
+    }
+}
+
+/// The 8 groups of 4 columns of a block, each a register of 16 rows.
+#[inline(always)]
+fn unpack<C: Codes>(_: Avx512, lines: &[Line]) -> [__m512i; 8] {
+    assert!(lines.len() >= C::LINES);
+    // SAFETY: the token proves AVX-512; the loads read whole lines, whose count is asserted.
+    unsafe {
+        let line = |i: usize| _mm512_load_si512(lines[i].0.as_ptr().cast());
+        if C::LINES == 4 {
+            let mask = _mm512_set1_epi8(0x0f);
+            let low = |i| _mm512_and_si512(line(i), mask);
+            let high = |i| _mm512_and_si512(_mm512_srli_epi16::<4>(line(i)), mask);
+            [low(0), low(1), low(2), low(3), high(0), high(1), high(2), high(3)]
+        } else {
+            std::array::from_fn(line)
+        }
+    }
+}
+
+// SAFETY of all blocks below that say "token": the value `self` exists only where `detect` found the
+// instructions. Loads and stores go through references to arrays of the register's size.
+impl Lanes for Avx512 {
+    type F = __m512;
+    type I = __m512i;
+    const ROWS_MAX: usize = 8;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m512 {
+        // SAFETY: token.
+        unsafe { _mm512_set1_ps(x) }
+    }
+    #[inline(always)]
+    fn load(self, from: &[f32; LANES]) -> __m512 {
+        // SAFETY: token; 16 floats behind the reference.
+        unsafe { _mm512_loadu_ps(from.as_ptr()) }
+    }
+    #[inline(always)]
+    fn load_f16(self, from: &[f16; LANES]) -> __m512 {
+        // SAFETY: token; 16 halves behind the reference.
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.as_ptr().cast())) }
+    }
+    #[inline(always)]
+    fn load_bf16(self, from: &[bf16; LANES]) -> __m512 {
+        // SAFETY: token; 16 halves behind the reference.
+        unsafe {
+            let words = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.as_ptr().cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(words))
+        }
+    }
+    #[inline(always)]
+    fn store(self, x: __m512, to: &mut [f32; LANES]) {
+        // SAFETY: token; 16 floats behind the reference.
+        unsafe { _mm512_storeu_ps(to.as_mut_ptr(), x) }
+    }
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: token.
+        unsafe { _mm512_add_ps(a, b) }
+    }
+    #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: token.
+        unsafe { _mm512_sub_ps(a, b) }
+    }
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: token.
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    fn div(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: token.
+        unsafe { _mm512_div_ps(a, b) }
+    }
+    #[inline(always)]
+    fn fma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: token.
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn max(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: token.
+        unsafe { _mm512_max_ps(a, b) }
+    }
+    #[inline(always)]
+    fn min(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: token.
+        unsafe { _mm512_min_ps(a, b) }
+    }
+    #[inline(always)]
+    fn power_of_two(self, x: __m512) -> __m512 {
+        // SAFETY: token.
+        unsafe {
+            let biased = _mm512_add_epi32(_mm512_castps_si512(x), _mm512_set1_epi32(127));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased))
+        }
+    }
+    #[inline(always)]
+    fn to_float(self, x: __m512i) -> __m512 {
+        // SAFETY: token.
+        unsafe { _mm512_cvtepi32_ps(x) }
+    }
+    #[inline(always)]
+    fn field(self, line: &Line, shift: u32, mask: i32) -> __m512 {
+        // SAFETY: token; a line is 64 aligned bytes.
+        unsafe {
+            let words = _mm512_load_si512(line.0.as_ptr().cast());
+            let shifted = _mm512_srl_epi32(words, _mm_cvtsi32_si128(shift as i32));
+            _mm512_cvtepi32_ps(_mm512_and_si512(shifted, _mm512_set1_epi32(mask)))
+        }
+    }
+    #[inline(always)]
+    fn transpose(self, square: [__m512; LANES]) -> [__m512; LANES] {
+        // SAFETY: token.
+        unsafe {
+            let pairs: [__m512; LANES] = std::array::from_fn(|i| {
+                let (a, b) = (square[i / 2 * 2], square[i / 2 * 2 + 1]);
+                if i % 2 == 0 { _mm512_unpacklo_ps(a, b) } else { _mm512_unpackhi_ps(a, b) }
+            });
+            let fours: [__m512; LANES] = std::array::from_fn(|i| {
+                let at = i / 4 * 4 + i % 4 / 2;
+                let (a, b) = (_mm512_castps_pd(pairs[at]), _mm512_castps_pd(pairs[at + 2]));
+                let both =
+                    if i % 2 == 0 { _mm512_unpacklo_pd(a, b) } else { _mm512_unpackhi_pd(a, b) };
+                _mm512_castpd_ps(both)
+            });
+            // fours[4 g + c] holds, in its 128-bit part q, the rows 4 g.. of column 4 q + c
+            let eights: [__m512; LANES] = std::array::from_fn(|i| {
+                let (a, b) = (fours[i / 8 * 8 + i % 4], fours[i / 8 * 8 + i % 4 + 4]);
+                if i % 8 < 4 {
+                    _mm512_shuffle_f32x4::<0b10_00_10_00>(a, b)
+                } else {
+                    _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b)
+                }
+            });
+            // eights[c + 4 o] holds rows 0..8 of the columns c + 4 o and c + 4 o + 8, parts interleaved
+            std::array::from_fn(|i| {
+                let (a, b) = (eights[i % 8], eights[i % 8 + 8]);
+                if i < 8 {
+                    _mm512_shuffle_f32x4::<0b10_00_10_00>(a, b)
+                } else {
+                    _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b)
+                }
+            })
+        }
+    }
+
+    #[inline(always)]
+    fn dot<C: Codes, const SUBS: usize, const R: usize>(
+        self,
+        lines: &[Line],
+        quads: [&Quads; R],
+        starts: [&[i32; 2]; R],
+    ) -> [[__m512i; 2]; R] {
+        let codes = unpack::<C>(self, lines);
+        std::array::from_fn(|row| {
+            // SAFETY: token. A code is at most 255, so no sum of 32 products leaves an i32.
+            unsafe {
+                let mut first = _mm512_set1_epi32(starts[row][0]);
+                let mut second = match SUBS {
+                    2 => _mm512_set1_epi32(starts[row][1]),
+                    _ => _mm512_setzero_si512(),
+                };
+                for group in 0..4 {
+                    let x = _mm512_set1_epi32(quads[row][group]);
+                    first = _mm512_dpbusd_epi32(first, codes[group], x);
+                    let x = _mm512_set1_epi32(quads[row][group + 4]);
+                    second = _mm512_dpbusd_epi32(second, codes[group + 4], x);
+                }
+                match SUBS {
+                    2 => [first, second],
+                    _ => [_mm512_add_epi32(first, second), _mm512_setzero_si512()],
+                }
+            }
+        })
+    }
+}

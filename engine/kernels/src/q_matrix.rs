@@ -1,0 +1,141 @@
+//! A weight matrix of any ggml kind, multiplied row by row.
+
+mod block_tiles;
+mod exact;
+mod float_tiles;
+mod format;
+mod integer;
+#[cfg(test)]
+mod tests;
+
+use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor, bail};
+
+use crate::activations::Activations;
+use crate::path::Path;
+use crate::storage::contiguous;
+use crate::weight_kind::{WeightError, WeightKind};
+use block_tiles::BlockTiles;
+use float_tiles::FloatTiles;
+
+/// Weights of shape (rows, columns), repacked at load so that 16 rows are computed at once.
+///
+/// The matrix maps activations of width `columns` to width `rows`. The same matrix serves as embedding
+/// and as head where a model ties them.
+pub struct QMatrix {
+    rows: usize,
+    columns: usize,
+    kind: WeightKind,
+    tiles: Tiles,
+}
+
+enum Tiles {
+    Blocks(BlockTiles),
+    Floats(FloatTiles),
+}
+
+impl QMatrix {
+    /// Repacks `rows` x `columns` weights that are written row by row in ggml's `kind`. The bytes may be
+    /// mapped from a file; nothing of them is kept.
+    pub fn from_ggml(
+        kind: WeightKind,
+        rows: usize,
+        columns: usize,
+        bytes: &[u8],
+    ) -> std::result::Result<QMatrix, WeightError> {
+        kind.check(rows, columns, bytes)?;
+        let tiles = match FloatTiles::pack(kind, rows, columns, bytes) {
+            Some(floats) => Tiles::Floats(floats),
+            None => Tiles::Blocks(BlockTiles::pack(kind, rows, columns, bytes)),
+        };
+        Ok(QMatrix { rows, columns, kind, tiles })
+    }
+
+    /// Width of the output.
+    pub fn output_width(&self) -> usize {
+        self.rows
+    }
+
+    /// Width of the input.
+    pub fn input_width(&self) -> usize {
+        self.columns
+    }
+
+    /// How the weights were written.
+    pub fn kind(&self) -> WeightKind {
+        self.kind
+    }
+
+    /// Memory that the weights take, in bytes.
+    pub fn bytes(&self) -> usize {
+        match &self.tiles {
+            Tiles::Blocks(tiles) => tiles.bytes(),
+            Tiles::Floats(tiles) => tiles.bytes(),
+        }
+    }
+
+    /// `x` (M, columns) times the transposed weights: (M, rows). Row `i` of the result depends on row `i`
+    /// of `x` alone. Weights that are floats are multiplied as floats whatever `activations` says.
+    pub fn forward(&self, x: &Tensor, activations: Activations) -> Result<Tensor> {
+        self.forward_on(Path::best(), x, activations)
+    }
+
+    /// The rows `ids` as floats: (ids, columns), an embedding lookup.
+    pub fn rows(&self, ids: &[u32]) -> Result<Tensor> {
+        let mut out = vec![0.0; ids.len() * self.columns];
+        for (&id, out) in ids.iter().zip(out.chunks_exact_mut(self.columns)) {
+            let row = id as usize;
+            if row >= self.rows {
+                bail!("row {id} of a matrix of {} rows", self.rows)
+            }
+            match &self.tiles {
+                Tiles::Blocks(tiles) => tiles.row(row, out),
+                Tiles::Floats(tiles) => tiles.row(row, out),
+            }
+        }
+        Tensor::from_vec(out, (ids.len(), self.columns), &Device::Cpu)
+    }
+
+    fn forward_on(&self, path: Path, x: &Tensor, activations: Activations) -> Result<Tensor> {
+        x.apply_op1_no_bwd(&MatrixProduct { matrix: self, path, activations })
+    }
+}
+
+impl std::fmt::Debug for QMatrix {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "QMatrix({} x {} {:?})", self.rows, self.columns, self.kind)
+    }
+}
+
+struct MatrixProduct<'a> {
+    matrix: &'a QMatrix,
+    path: Path,
+    activations: Activations,
+}
+
+impl CustomOp1 for MatrixProduct<'_> {
+    fn name(&self) -> &'static str {
+        "matrix-product"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let matrix = self.matrix;
+        let x = contiguous::<f32>(self.name(), storage, layout)?;
+        let (rows, width) = layout.shape().dims2()?;
+        if width != matrix.columns {
+            bail!("{matrix:?} meets activations of width {width}")
+        }
+        let mut out = vec![0.0; rows * matrix.rows];
+        if rows > 0 {
+            match (&matrix.tiles, self.activations) {
+                (Tiles::Blocks(tiles), Activations::Int8) => {
+                    integer::product(self.path, tiles, x, rows, &mut out);
+                }
+                (Tiles::Blocks(tiles), Activations::F32) => {
+                    exact::product(self.path, tiles, x, rows, &mut out);
+                }
+                (Tiles::Floats(tiles), _) => tiles.product(self.path, x, rows, &mut out),
+            }
+        }
+        Ok((CpuStorage::F32(out), Shape::from((rows, matrix.rows))))
+    }
+}

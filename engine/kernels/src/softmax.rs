@@ -1,0 +1,104 @@
+//! Softmax of rows.
+
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+use crate::float::{exp_lanes, load_part, max_lanes, sum_lanes};
+use crate::lanes::{LANES, Lanes};
+use crate::path::{Kernel, Path, launch};
+use crate::storage::contiguous;
+
+/// `e^(x - max) / sum` of each row of `x` (M, N); (M, N).
+pub fn softmax(x: &Tensor) -> Result<Tensor> {
+    x.apply_op1_no_bwd(&Softmax { path: Path::best() })
+}
+
+struct Softmax {
+    path: Path,
+}
+
+impl CustomOp1 for Softmax {
+    fn name(&self) -> &'static str {
+        "softmax"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let x = contiguous::<f32>(self.name(), x, layout)?;
+        let (_, width) = layout.shape().dims2()?;
+        let mut out = x.to_vec();
+        if width > 0 {
+            out.par_chunks_mut(width).for_each(|row| launch(self.path, Row { row }));
+        }
+        Ok((CpuStorage::F32(out), layout.shape().clone()))
+    }
+}
+
+struct Row<'a> {
+    row: &'a mut [f32],
+}
+
+impl Kernel for Row<'_> {
+    #[inline(always)]
+    fn run<L: Lanes>(self, l: L) {
+        let (_, sum) = exponentials(l, self.row);
+        for x in self.row {
+            *x /= sum;
+        }
+    }
+}
+
+/// Replaces each `x` of the row with `e^(x - max)`; the largest value and the sum of the new values.
+///
+/// Order: 16 sums, of the elements with the same remainder by 16; then halves.
+#[inline(always)]
+pub(crate) fn exponentials<L: Lanes>(l: L, row: &mut [f32]) -> (f32, f32) {
+    let mut largest = l.splat(f32::NEG_INFINITY);
+    for x in row.chunks(LANES) {
+        largest = l.max(load_part(l, x, f32::NEG_INFINITY), largest);
+    }
+    let largest = max_lanes(l, largest);
+    let mut sums = l.splat(0.0);
+    for x in row.chunks_mut(LANES) {
+        let power = exp_lanes(l, l.sub(load_part(l, x, f32::NEG_INFINITY), l.splat(largest)));
+        let mut lanes = [0.0; LANES];
+        l.store(power, &mut lanes);
+        x.copy_from_slice(&lanes[..x.len()]);
+        sums = l.add(sums, load_part(l, x, 0.0));
+    }
+    (largest, sum_lanes(l, sums))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::storage::tests::{bits, noise};
+
+    #[test]
+    fn it_is_right_alone_in_a_batch_and_on_every_path() {
+        let x = noise(&[5, 77], 1).affine(20.0, 3.0).unwrap();
+        let all = softmax(&x).unwrap();
+        for path in Path::available() {
+            assert_eq!(bits(&x.apply_op1_no_bwd(&Softmax { path }).unwrap()), bits(&all));
+        }
+        let xs = x.to_vec2::<f32>().unwrap();
+        for (i, row) in all.to_vec2::<f32>().unwrap().iter().enumerate() {
+            let alone = softmax(&x.narrow(0, i, 1).unwrap()).unwrap();
+            assert_eq!(bits(&alone), bits(&all.narrow(0, i, 1).unwrap()));
+            let max = xs[i].iter().copied().fold(f32::MIN, f32::max);
+            let sum: f64 = xs[i].iter().map(|x| f64::from(x - max).exp()).sum();
+            for (y, x) in row.iter().zip(&xs[i]) {
+                let exact = f64::from(x - max).exp() / sum;
+                assert!((f64::from(*y) - exact).abs() < 1e-6 * exact + 1e-37);
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_of_nan_is_nan() {
+        let x = Tensor::new(&[[f32::NAN; 3], [0.0; 3]], &candle_core::Device::Cpu).unwrap();
+        let y = softmax(&x).unwrap().to_vec2::<f32>().unwrap();
+        assert!(y[0].iter().all(|y| y.is_nan()));
+        assert_eq!(y[1], [1.0 / 3.0; 3]);
+    }
+}
