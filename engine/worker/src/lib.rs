@@ -1,1 +1,23 @@
-//! engine-worker
+//! One partition: a scheduler, a paged cache of keys and values, a model and a sampler.
+//!
+//! [`Core`] is all of it. A step reads `plan -> forward -> sample -> commit`.
+
+mod args;
+mod core;
+mod event;
+mod kv;
+mod model;
+mod request;
+mod sampler;
+mod scheduler;
+mod sequence;
+mod serve;
+mod trace;
+
+pub use args::WorkerArgs;
+pub use core::{Core, CoreCard, CoreConfig, Load};
+pub use engine_kernels::Activations;
+pub use event::{CoreEvent, SequenceKey};
+pub use kv::BLOCK_TOKENS;
+pub use model::{LoadError, LoadProgress};
+pub use serve::run;

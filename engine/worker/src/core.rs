@@ -1,0 +1,174 @@
+//! The engine of one partition: requests go in, a step at a time events come out.
+//!
+//! A core belongs to one thread. Nothing in it waits, and a request's results depend on
+//! nothing but the request: not on what runs beside it, not on how its prompt was cut into
+//! chunks, not on whether it was preempted or taken over from another worker.
+
+mod config;
+mod step;
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use engine_api::{EngineError, ModelDigest, NumericsClass, Submission, TokenId};
+use engine_kernels::Threads;
+use engine_text::Tokenizer;
+
+pub use config::{CoreCard, CoreConfig, Load};
+
+use crate::event::{CoreEvent, SequenceKey};
+use crate::kv::{BLOCK_TOKENS, KvCache};
+use crate::model::{self, LoadError, LoadProgress, Model};
+use crate::request::{Bounds, Request};
+use crate::scheduler::{Refusal, Scheduler, SequenceId};
+
+/// Longest hint to a client to come back, in seconds.
+const RETRY_SECONDS_MAX: u64 = 60;
+
+/// A model with its cache, its scheduler and the requests that it serves.
+pub struct Core {
+    card: CoreCard,
+    model: Box<dyn Model>,
+    cache: KvCache,
+    threads: Threads,
+    tokenizer: Tokenizer,
+    scheduler: Scheduler,
+    /// By number of arrival.
+    requests: BTreeMap<u64, Request>,
+    numbers: HashMap<SequenceKey, u64>,
+    next_number: u64,
+    /// Events that the next step brings along.
+    pending: Vec<(SequenceKey, CoreEvent)>,
+}
+
+impl Core {
+    /// Reads the model and allocates the cache. `progress` hears of every few megabytes.
+    pub fn load(
+        config: &CoreConfig,
+        progress: &mut dyn FnMut(LoadProgress),
+    ) -> Result<Self, LoadError> {
+        config.check()?;
+        let threads = Threads::new(config.threads).map_err(LoadError::Threads)?;
+        let loaded = model::load(&config.model, config.activations, progress)?;
+        let shape = loaded.model.cache_shape();
+        let cache = KvCache::new(&shape, config.kv_bytes)?;
+        let blocks = cache.blocks();
+        let numerics = engine_kernels::numerics_class(crate::kv::KIND, config.activations);
+        let card = CoreCard {
+            digest: ModelDigest(loaded.digest),
+            numerics: NumericsClass::new(numerics),
+            context: shape.context,
+            vocabulary: loaded.model.vocabulary(),
+            blocks,
+            block_tokens: BLOCK_TOKENS,
+        };
+        tracing::info!(digest = %card.digest, %card.numerics, card.context, blocks, "model loaded");
+        // more tokens than there are slots cannot be read in a step
+        let step_tokens_max = config.step_tokens_max.min(u32::MAX as usize) as u32;
+        Ok(Self {
+            card,
+            model: loaded.model,
+            cache,
+            threads,
+            tokenizer: loaded.tokenizer,
+            scheduler: Scheduler::new(blocks, step_tokens_max, config.queue_max),
+            requests: BTreeMap::new(),
+            numbers: HashMap::new(),
+            next_number: 0,
+            pending: Vec::new(),
+        })
+    }
+
+    /// What runs here.
+    pub fn card(&self) -> CoreCard {
+        self.card.clone()
+    }
+
+    /// Queues a request. `resume` is empty, or holds for each choice the tokens that another
+    /// worker drew before it died: they are not drawn again, their events do not come again
+    /// (but the end of a choice that they complete does), and what follows is what would have
+    /// followed there.
+    pub fn submit(
+        &mut self,
+        key: SequenceKey,
+        submission: Submission,
+        resume: Vec<Vec<TokenId>>,
+    ) -> Result<(), EngineError> {
+        if submission.prompt.model_digest != self.card.digest {
+            tracing::error!(request = %submission.id, "the prompt was prepared for other weights");
+            return Err(EngineError::Internal);
+        }
+        if self.numbers.contains_key(&key) {
+            tracing::error!(request = %submission.id, "a request with this id is running");
+            return Err(EngineError::Internal);
+        }
+        let bounds = Bounds { context: self.card.context, vocabulary: self.card.vocabulary };
+        let (request, events) =
+            Request::new(key.clone(), submission, &resume, bounds, &self.tokenizer)?;
+        let number = self.next_number;
+        let lanes: Vec<_> = request
+            .open()
+            .map(|(choice, lengths)| (SequenceId { request: number, choice }, lengths))
+            .collect();
+        if !lanes.is_empty() {
+            self.scheduler.submit(&lanes).map_err(|refusal| self.refused(refusal))?;
+            self.next_number += 1;
+            self.requests.insert(number, request);
+            self.numbers.insert(key.clone(), number);
+        }
+        self.pending.extend(events.into_iter().map(|event| (key.clone(), event)));
+        Ok(())
+    }
+
+    /// Forgets a request and frees its blocks. A key that is not known is ignored: the
+    /// request may have ended in the meantime.
+    pub fn cancel(&mut self, key: &SequenceKey) {
+        self.pending.retain(|(owner, _)| owner != key);
+        if let Some(number) = self.numbers.get(key) {
+            self.forget(*number);
+        }
+    }
+
+    /// Whether no request is left and no event is due.
+    pub fn is_idle(&self) -> bool {
+        self.scheduler.is_idle() && self.pending.is_empty()
+    }
+
+    /// How busy it is.
+    pub fn load_now(&self) -> Load {
+        let (blocks_used, blocks_total) = self.scheduler.blocks();
+        Load {
+            running: self.scheduler.running() as u32,
+            waiting: self.scheduler.waiting() as u32,
+            blocks_used,
+            blocks_total,
+            preemptions: self.scheduler.preemptions(),
+        }
+    }
+
+    /// Takes a request out of every table.
+    fn forget(&mut self, number: u64) {
+        let request = self.requests.remove(&number).expect("a numbered request is known");
+        self.numbers.remove(&request.key);
+        for (choice, _) in request.open() {
+            self.scheduler.remove(SequenceId { request: number, choice });
+        }
+    }
+
+    fn refused(&self, refusal: Refusal) -> EngineError {
+        match refusal {
+            Refusal::Full => {
+                // as many rounds as the queue is longer than what runs at once
+                let rounds = self.scheduler.waiting() / self.scheduler.running().max(1);
+                let seconds = (rounds as u64).clamp(1, RETRY_SECONDS_MAX);
+                EngineError::Overloaded { retry_after: Duration::from_secs(seconds) }
+            }
+            Refusal::NeverFits { pool } => EngineError::Invalid {
+                param: "max_tokens",
+                message: format!(
+                    "makes the request longer than the {pool} tokens that this partition holds"
+                ),
+            },
+        }
+    }
+}

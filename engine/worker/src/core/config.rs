@@ -1,0 +1,74 @@
+//! What a core is started with, and what it says of itself.
+
+use std::path::PathBuf;
+
+use engine_api::{ModelDigest, NumericsClass};
+use engine_kernels::Activations;
+
+use crate::model::LoadError;
+
+/// How to run a partition.
+#[derive(Clone, Debug)]
+pub struct CoreConfig {
+    /// The GGUF file.
+    pub model: PathBuf,
+    /// Memory for keys and values, in bytes; all of it is allocated at the start.
+    pub kv_bytes: u64,
+    /// Threads of the kernels. Results do not depend on their number.
+    pub threads: usize,
+    /// Tokens that one step reads at most, which is also how many sequences run at once.
+    pub step_tokens_max: usize,
+    /// Sequences that may wait.
+    pub queue_max: usize,
+    /// In which form activations meet quantized weights.
+    pub activations: Activations,
+}
+
+impl CoreConfig {
+    /// Tokens of a step unless something else is asked for.
+    pub const STEP_TOKENS_MAX: usize = 256;
+
+    pub(super) fn check(&self) -> Result<(), LoadError> {
+        let counts = [
+            ("threads", self.threads),
+            ("step_tokens_max", self.step_tokens_max),
+            ("queue_max", self.queue_max),
+        ];
+        match counts.into_iter().find(|(_, count)| *count == 0) {
+            Some((name, _)) => Err(LoadError::Zero { name }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a core runs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CoreCard {
+    /// SHA-256 of the weights file.
+    pub digest: ModelDigest,
+    /// What its results are bit-identical with.
+    pub numerics: NumericsClass,
+    /// Longest sequence, prompt and output together, in tokens.
+    pub context: u32,
+    /// Width of the logits.
+    pub vocabulary: u32,
+    /// Blocks of the pool.
+    pub blocks: u32,
+    /// Positions of a block.
+    pub block_tokens: u32,
+}
+
+/// How busy a core is. Sequences are counted, not requests: each choice is one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Load {
+    /// Sequences that hold blocks.
+    pub running: u32,
+    /// Sequences that wait for blocks or a place.
+    pub waiting: u32,
+    /// Blocks in use.
+    pub blocks_used: u32,
+    /// Blocks in all.
+    pub blocks_total: u32,
+    /// How often a sequence had to give its blocks back, since the start.
+    pub preemptions: u64,
+}

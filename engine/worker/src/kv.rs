@@ -1,0 +1,17 @@
+//! The paged cache of keys and values.
+
+mod block_pool;
+mod block_table;
+mod cache;
+
+pub(crate) use block_pool::{BlockId, BlockPool};
+pub(crate) use block_table::BlockTable;
+pub(crate) use cache::{CacheShape, KIND, KvCache};
+
+/// Token positions in a block. Attention kernels on GPUs want pages of a multiple of 32.
+pub const BLOCK_TOKENS: u32 = 32;
+
+/// Blocks that hold so many positions.
+pub(crate) fn blocks_for(positions: u32) -> u32 {
+    positions.div_ceil(BLOCK_TOKENS)
+}

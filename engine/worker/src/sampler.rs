@@ -1,0 +1,111 @@
+//! From logits to a token.
+//!
+//! A draw is a pure function of the logits, the parameters, what the choice has drawn before
+//! and the name of the draw (seed, choice, index). Every sum runs in one order, and exponent
+//! and logarithm are our own, so that a draw can be repeated anywhere in a numerics class.
+
+mod arithmetic;
+mod logprobs;
+mod nucleus;
+mod philox;
+
+use std::collections::BTreeMap;
+
+use engine_api::{Sampling, TokenId};
+
+pub(crate) use logprobs::{Candidate, Logprobs};
+
+/// A model gave a logit that is not a number or infinite.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("a logit is not finite")]
+pub(crate) struct NotFinite;
+
+/// How often each token was drawn in a choice.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Occurrences(BTreeMap<TokenId, u32>);
+
+impl Occurrences {
+    /// Counts one more.
+    pub(crate) fn add(&mut self, id: TokenId) {
+        *self.0.entry(id).or_default() += 1;
+    }
+}
+
+/// Which draw this is, and what it may not give.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Draw<'a> {
+    /// Which answer.
+    pub(crate) choice: u8,
+    /// Position in the answer.
+    pub(crate) index: u32,
+    /// What the answer holds so far, for the penalties.
+    pub(crate) occurrences: &'a Occurrences,
+    /// Tokens that cannot be drawn: the end tokens, before `min_tokens`.
+    pub(crate) barred: &'a [TokenId],
+}
+
+/// A drawn token.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Drawn {
+    /// Its id.
+    pub(crate) id: TokenId,
+    /// When asked for.
+    pub(crate) logprobs: Option<Logprobs>,
+}
+
+impl Draw<'_> {
+    /// Draws from logits, one a token of the vocabulary.
+    pub(crate) fn from(&self, logits: &[f32], sampling: &Sampling) -> Result<Drawn, NotFinite> {
+        if !logits.iter().all(|logit| logit.is_finite()) {
+            return Err(NotFinite);
+        }
+        let adjusted = self.adjust(logits, sampling);
+        let best = argmax(&adjusted);
+        if adjusted[best] == f32::NEG_INFINITY {
+            return Err(NotFinite);
+        }
+        let temperature = sampling.temperature.get();
+        let index = if temperature == 0.0 {
+            best
+        } else {
+            let uniform = philox::uniform(sampling.seed.0, self.choice, self.index);
+            nucleus::draw(&adjusted, adjusted[best], temperature, sampling.top_p.get(), uniform)
+        };
+        let id = TokenId(index as u32);
+        let logprobs = sampling.logprobs.map(|top| Logprobs::of(logits, id, top.get()));
+        Ok(Drawn { id, logprobs })
+    }
+
+    /// Bias, penalties (OpenAI's formula) and bars, in this order.
+    fn adjust(&self, logits: &[f32], sampling: &Sampling) -> Vec<f32> {
+        let mut adjusted = logits.to_vec();
+        for (id, bias) in sampling.logit_bias.iter() {
+            adjusted[id.index()] += bias;
+        }
+        let frequency = sampling.frequency_penalty.get();
+        let presence = sampling.presence_penalty.get();
+        if frequency != 0.0 || presence != 0.0 {
+            for (id, count) in &self.occurrences.0 {
+                adjusted[id.index()] -= *count as f32 * frequency + presence;
+            }
+        }
+        for id in self.barred {
+            adjusted[id.index()] = f32::NEG_INFINITY;
+        }
+        adjusted
+    }
+}
+
+/// Index of the largest value; ties go to the lowest.
+fn argmax(values: &[f32]) -> usize {
+    let mut best = 0;
+    for (index, value) in values.iter().enumerate() {
+        if *value > values[best] {
+            best = index;
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests;
