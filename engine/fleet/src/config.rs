@@ -79,7 +79,8 @@ pub struct FleetLimits {
     /// Events of one request that wait for a slow reader. Beyond them the request is paused:
     /// its blocks are freed, and it goes on once the reader has caught up.
     pub stream_events_max: usize,
-    /// Events that a worker may send ahead of what the fleet has taken.
+    /// Events that a worker may send ahead of what the fleet has taken; at least
+    /// [`STEP_EVENTS_MAX`](engine_wire::bounds::STEP_EVENTS_MAX).
     pub credit_events: u32,
     /// How long a new request waits for a partition that is starting.
     pub ready_wait_max: Duration,
@@ -87,10 +88,13 @@ pub struct FleetLimits {
     pub failover_wait_max: Duration,
     /// A worker that says nothing for so long is killed.
     pub heartbeat_max: Duration,
-    /// A worker that has work but finishes no step for so long is killed.
+    /// A worker that has work but finishes no step for so long is killed; so is one that
+    /// makes no progress with loading.
     pub stall_max: Duration,
     /// How long a worker may take from its start until it listens.
     pub listen_max: Duration,
+    /// How long a request that killed workers is not tried again when it comes once more.
+    pub quarantine: Duration,
     /// First wait before a worker is started again; doubles each time.
     pub restart_wait_min: Duration,
     /// Longest wait before a worker is started again.
@@ -103,7 +107,7 @@ impl Default for FleetLimits {
             prompt_bytes_max: 8 << 20,
             requests_per_worker_max: 1024,
             queue_max: 512,
-            step_tokens_max: 512,
+            step_tokens_max: 256,
             stream_events_max: 1024,
             credit_events: 16_384,
             ready_wait_max: Duration::from_secs(2),
@@ -111,6 +115,7 @@ impl Default for FleetLimits {
             heartbeat_max: Duration::from_secs(10),
             stall_max: Duration::from_secs(120),
             listen_max: Duration::from_secs(20),
+            quarantine: Duration::from_secs(60),
             restart_wait_min: Duration::from_millis(100),
             restart_wait_max: Duration::from_secs(5),
         }

@@ -1,7 +1,6 @@
 //! Why a fleet did not start. Workers that do not start are no error of the fleet: they are
 //! tried again, and [`PartitionStatus`](crate::PartitionStatus) says so.
 
-use std::io;
 use std::path::PathBuf;
 
 use engine_api::{ModelId, PartitionId};
@@ -48,6 +47,17 @@ pub enum FleetError {
         /// The directory.
         path: PathBuf,
         /// What failed.
-        source: io::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
+    /// A credit that would stop the workers, or that they would refuse.
+    #[error("`credit_events` is {credit}; it must be between {min} and {max}")]
+    Credit {
+        /// What was configured.
+        credit: u32,
+        /// Events of the largest frame.
+        min: usize,
+        /// What a frame can grant.
+        max: u32,
     },
 }

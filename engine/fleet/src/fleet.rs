@@ -1,62 +1,217 @@
 //! The engine that the gateway sees.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::thread;
 
 use engine_api::{
     BoxFuture, Engine, EngineError, EventStream, ModelCard, ModelId, PrepareRequest, Prompt,
     Submission, TokenId,
 };
+use engine_wire::bounds::{CREDIT_MAX, STEP_EVENTS_MAX};
+use futures_util::stream;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::Instant;
 
-use crate::{FleetConfig, FleetError, PartitionStatus};
+use crate::journey::Journey;
+use crate::model::Model;
+use crate::partition::Partition;
+use crate::roster::Roster;
+use crate::sockets::Sockets;
+use crate::supervisor::Supervisor;
+use crate::{FleetConfig, FleetError, FleetModel, PartitionConfig, PartitionStatus};
 
 /// Supervised workers behind the [`Engine`] trait. Dropping it kills them.
 pub struct Fleet {
-    config: FleetConfig,
+    models: HashMap<ModelId, Arc<Model>>,
+    /// In the order of the configuration.
+    cards: Vec<ModelCard>,
+    roster: Arc<Roster>,
+    /// Large prompts that are prepared at once.
+    preparing: Arc<Semaphore>,
+    stop: watch::Sender<bool>,
+    supervisors: Mutex<JoinSet<()>>,
+    /// Removes a temporary directory when the workers are gone.
+    _sockets: Sockets,
 }
 
 impl Fleet {
     /// Reads headers, tokenizers and templates, and starts a worker for each partition. Must
     /// be called inside a tokio runtime. Returns before the workers are ready.
     pub fn start(config: FleetConfig) -> Result<Arc<Self>, FleetError> {
-        Ok(Arc::new(Self { config }))
+        check(&config)?;
+        let mut models = HashMap::new();
+        let mut cards = Vec::new();
+        for model in &config.models {
+            let loaded = Model::load(model, config.limits.prompt_bytes_max)?;
+            cards.push(loaded.card().clone());
+            models.insert(model.id.clone(), Arc::new(loaded));
+        }
+        let sockets = Sockets::open(&config.run_dir)?;
+        let (changes, changed) = watch::channel(0);
+        let partitions: Vec<_> = config
+            .partitions
+            .iter()
+            .map(|partition| Arc::new(Partition::new(partition.clone(), changes.clone())))
+            .collect();
+        let (stop, stopped) = watch::channel(false);
+        let supervisors = supervise(&config, &partitions, sockets.path(), stopped);
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        Ok(Arc::new(Self {
+            models,
+            cards,
+            roster: Arc::new(Roster::new(partitions, config.limits, changed)),
+            preparing: Arc::new(Semaphore::new(cores)),
+            stop,
+            supervisors: Mutex::new(supervisors),
+            _sockets: sockets,
+        }))
     }
 
     /// How the partitions are now, in the order of the configuration.
     pub fn partitions(&self) -> Vec<PartitionStatus> {
-        Vec::new()
+        self.roster.partitions().iter().map(|partition| partition.status()).collect()
+    }
+
+    /// Hears of every partition that becomes ready or ends; the number means nothing.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.roster.changes()
     }
 
     /// Refuses new requests, lets the running ones end until the deadline, and stops all
     /// workers. Requests that still run at the deadline end with [`EngineError::Draining`].
-    pub async fn drain(&self, _deadline: Instant) {}
+    pub async fn drain(&self, deadline: Instant) {
+        self.roster.drain(deadline).await;
+        self.stop.send_replace(true);
+        let mut supervisors = std::mem::take(&mut *self.lock_supervisors());
+        while supervisors.join_next().await.is_some() {}
+    }
+
+    fn lock_supervisors(&self) -> std::sync::MutexGuard<'_, JoinSet<()>> {
+        self.supervisors.lock().expect("no one panics while holding the supervisors")
+    }
+
+    fn model(&self, id: &ModelId) -> Result<&Arc<Model>, EngineError> {
+        self.models.get(id).ok_or_else(|| EngineError::UnknownModel(id.clone()))
+    }
+
+    async fn prepare_prompt(&self, request: PrepareRequest) -> Result<Prompt, EngineError> {
+        let model = self.model(&request.model)?.clone();
+        if Model::is_small(&request.source) {
+            return model.prepare(&request);
+        }
+        let permit = self.preparing.clone().acquire_owned().await;
+        spawn_blocking(move || {
+            // held by the thread: one that nobody waits for any more still counts
+            let _permit = permit;
+            model.prepare(&request)
+        })
+        .await
+        .unwrap_or_else(|error| {
+            tracing::error!(%error, "preparing a prompt panicked");
+            Err(EngineError::Internal)
+        })
+    }
+
+    async fn start_journey(&self, submission: Submission) -> Result<EventStream, EngineError> {
+        let prompt = &submission.prompt;
+        let card = self.model(&prompt.model)?.card();
+        if prompt.model_digest != card.digest {
+            tracing::error!(request = %submission.id, "the prompt was made for other weights");
+            return Err(EngineError::Internal);
+        }
+        let seat = self.roster.seat().ok_or(EngineError::Draining)?;
+        if self.roster.quarantine().has(&submission) {
+            return Err(EngineError::Quarantined);
+        }
+        let mut journey = Journey::new(self.roster.clone(), submission, seat);
+        journey.begin().await?;
+        Ok(Box::pin(stream::unfold(journey, |mut journey| async move {
+            let event = journey.next().await?;
+            Some((event, journey))
+        })))
+    }
 }
 
 impl Engine for Fleet {
     fn models(&self) -> Vec<ModelCard> {
-        Vec::new()
+        self.cards.clone()
     }
 
     fn prepare(&self, request: PrepareRequest) -> BoxFuture<'_, Result<Prompt, EngineError>> {
-        Box::pin(async move { Err(EngineError::UnknownModel(request.model)) })
+        Box::pin(self.prepare_prompt(request))
     }
 
     fn submit(&self, submission: Submission) -> BoxFuture<'_, Result<EventStream, EngineError>> {
-        let model = submission.prompt.model.clone();
-        let retry_after = Duration::from_secs(1);
-        Box::pin(async move { Err(EngineError::Unavailable { model, retry_after }) })
+        Box::pin(self.start_journey(submission))
     }
 
-    fn tokenize(&self, model: &ModelId, _text: &str) -> Result<Vec<TokenId>, EngineError> {
-        Err(EngineError::UnknownModel(model.clone()))
+    fn tokenize(&self, model: &ModelId, text: &str) -> Result<Vec<TokenId>, EngineError> {
+        self.model(model)?.tokenize(text)
     }
 
-    fn detokenize(&self, model: &ModelId, _ids: &[TokenId]) -> Result<String, EngineError> {
-        Err(EngineError::UnknownModel(model.clone()))
+    fn detokenize(&self, model: &ModelId, ids: &[TokenId]) -> Result<String, EngineError> {
+        self.model(model)?.detokenize(ids)
     }
 
-    fn is_ready(&self, _model: &ModelId) -> bool {
-        self.config.models.is_empty()
+    fn is_ready(&self, model: &ModelId) -> bool {
+        let of_model = |partition: &&Arc<Partition>| partition.config().model == *model;
+        self.roster.partitions().iter().filter(of_model).any(|place| place.link().is_some())
     }
+}
+
+/// A supervisor for each partition.
+fn supervise(
+    config: &FleetConfig,
+    partitions: &[Arc<Partition>],
+    sockets: PathBuf,
+    stop: watch::Receiver<bool>,
+) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    for (number, partition) in partitions.iter().enumerate() {
+        let supervisor = Supervisor {
+            partition: partition.clone(),
+            model: model_of(config, partition.config()).expect("checked before").clone(),
+            command: config.worker.clone(),
+            limits: config.limits.clone(),
+            sockets: sockets.clone(),
+            number,
+            stop: stop.clone(),
+        };
+        tasks.spawn(supervisor.run());
+    }
+    tasks
+}
+
+fn model_of<'a>(config: &'a FleetConfig, partition: &PartitionConfig) -> Option<&'a FleetModel> {
+    config.models.iter().find(|model| model.id == partition.model)
+}
+
+fn check(config: &FleetConfig) -> Result<(), FleetError> {
+    let models = config.models.iter().map(|model| model.id.as_str());
+    let partitions = config.partitions.iter().map(|partition| partition.id.as_str());
+    for names in [models.collect::<Vec<_>>(), partitions.collect()] {
+        for (place, name) in names.iter().enumerate() {
+            if names[..place].contains(name) {
+                return Err(FleetError::Duplicate((*name).into()));
+            }
+        }
+    }
+    for partition in &config.partitions {
+        if model_of(config, partition).is_none() {
+            let (partition, model) = (partition.id.clone(), partition.model.clone());
+            return Err(FleetError::UnknownModel { partition, model });
+        }
+        if partition.device != "cpu" {
+            let (partition, device) = (partition.id.clone(), partition.device.clone());
+            return Err(FleetError::UnknownDevice { partition, device });
+        }
+    }
+    let credit = config.limits.credit_events;
+    if (credit as usize) < STEP_EVENTS_MAX || credit > CREDIT_MAX {
+        return Err(FleetError::Credit { credit, min: STEP_EVENTS_MAX, max: CREDIT_MAX });
+    }
+    Ok(())
 }

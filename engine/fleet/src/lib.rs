@@ -7,7 +7,18 @@
 mod config;
 mod error;
 mod fleet;
+mod journal;
+mod journey;
+mod launch;
+mod link;
+mod model;
+mod partition;
+mod placement;
+mod quarantine;
+mod roster;
+mod sockets;
 mod status;
+mod supervisor;
 
 pub use config::{FleetConfig, FleetLimits, FleetModel, PartitionConfig, WorkerCommand};
 pub use error::FleetError;

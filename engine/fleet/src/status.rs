@@ -19,6 +19,8 @@ pub struct PartitionStatus {
     pub pid: Option<u32>,
     /// Starts that failed or died since the partition last ran well.
     pub failures: u32,
+    /// Why the worker last ended, for the operator.
+    pub last_failure: Option<String>,
     /// What the worker last said of itself; zero while none runs.
     pub load: PartitionLoad,
 }

@@ -1,0 +1,121 @@
+//! What of a request has reached its reader: enough to go on anywhere else.
+
+use engine_api::{Event, Finished, Submission, Token, TokenId, Usage};
+
+/// A request and every token of it that was delivered.
+pub(crate) struct Journal {
+    submission: Submission,
+    choices: Vec<Choice>,
+    deaths: u32,
+}
+
+#[derive(Default)]
+struct Choice {
+    drawn: Vec<TokenId>,
+    finished: bool,
+}
+
+/// Something that a worker says of a request.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) enum Said {
+    Token(Token),
+    Finished(Finished),
+    Usage(Usage),
+}
+
+/// What becomes of it.
+#[derive(PartialEq, Debug)]
+pub(crate) enum Entry {
+    /// It is new: the reader gets it.
+    New(Event),
+    /// The reader has it from before a worker's death.
+    Known,
+}
+
+/// A worker says what cannot be: a gap, or another token than the one that was delivered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the worker's answer does not fit what was delivered: {0}")]
+pub(crate) struct Contradiction(&'static str);
+
+impl Journal {
+    pub(crate) fn new(submission: Submission) -> Self {
+        let choices = (0..submission.choices.get()).map(|_| Choice::default()).collect();
+        Self { submission, choices, deaths: 0 }
+    }
+
+    pub(crate) fn submission(&self) -> &Submission {
+        &self.submission
+    }
+
+    /// Tokens of each choice that need not be drawn again; empty when there are none.
+    pub(crate) fn resume(&self) -> Vec<Vec<TokenId>> {
+        if !self.has_begun() {
+            return Vec::new();
+        }
+        self.choices.iter().map(|choice| choice.drawn.clone()).collect()
+    }
+
+    /// Whether anything was delivered.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.choices.iter().any(|choice| choice.finished || !choice.drawn.is_empty())
+    }
+
+    /// Writes a worker's death down, and says how many that makes.
+    pub(crate) fn count_death(&mut self) -> u32 {
+        self.deaths += 1;
+        self.deaths
+    }
+
+    /// Whether a worker has died on it.
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.deaths > 0
+    }
+
+    /// Takes what a worker says, each thing once, however often it is said.
+    pub(crate) fn enter(&mut self, said: Said) -> Result<Entry, Contradiction> {
+        match said {
+            Said::Token(token) => self.token(token),
+            Said::Finished(finished) => self.finished(finished),
+            Said::Usage(usage) => self.usage(usage),
+        }
+    }
+
+    fn choice(&mut self, index: u8) -> Result<&mut Choice, Contradiction> {
+        self.choices.get_mut(usize::from(index)).ok_or(Contradiction("a choice too many"))
+    }
+
+    fn token(&mut self, token: Token) -> Result<Entry, Contradiction> {
+        let choice = self.choice(token.choice)?;
+        match choice.drawn.get(token.index as usize) {
+            Some(drawn) if *drawn == token.id => return Ok(Entry::Known),
+            Some(_) => return Err(Contradiction("another token in a place")),
+            None if token.index as usize > choice.drawn.len() => {
+                return Err(Contradiction("a token is missing"));
+            }
+            None if choice.finished => return Err(Contradiction("a token after the end")),
+            None => {}
+        }
+        choice.drawn.push(token.id);
+        Ok(Entry::New(Event::Token(token)))
+    }
+
+    fn finished(&mut self, finished: Finished) -> Result<Entry, Contradiction> {
+        let choice = self.choice(finished.choice)?;
+        if std::mem::replace(&mut choice.finished, true) {
+            return Ok(Entry::Known);
+        }
+        Ok(Entry::New(Event::Finished(finished)))
+    }
+
+    fn usage(&mut self, usage: Usage) -> Result<Entry, Contradiction> {
+        if !self.choices.iter().all(|choice| choice.finished) {
+            return Err(Contradiction("the end before the end of every choice"));
+        }
+        let drawn: usize = self.choices.iter().map(|choice| choice.drawn.len()).sum();
+        // what is settled and billed must be what was delivered
+        if usage.completion_tokens as usize != drawn {
+            return Err(Contradiction("another number of tokens"));
+        }
+        Ok(Entry::New(Event::Usage(usage)))
+    }
+}

@@ -1,0 +1,229 @@
+//! The way of one request through the fleet: placed, answered, and carried over to another
+//! worker when its own dies or its reader is slow.
+//!
+//! A journey is driven by whoever reads the events; there is no task behind it. A reader that
+//! stops reading stops nothing but its own request, and dropping the journey cancels it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine_api::{EngineError, Event, Placement, Submission};
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::{error, info, warn};
+
+use crate::journal::{Entry, Journal};
+use crate::link::{Attempt, Ended, Link, OpenError, Word};
+use crate::placement;
+use crate::roster::{Roster, Seat};
+
+/// Deaths of workers after which a request is not tried again.
+const DEATHS_MAX: u32 = 2;
+/// Wait before a request that has begun asks a busy worker again.
+const BUSY_WAIT: Duration = Duration::from_millis(200);
+/// Hint for clients when no worker is up: about the time of a restart.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// One request.
+pub(crate) struct Journey {
+    roster: Arc<Roster>,
+    journal: Journal,
+    attempt: Option<Attempt>,
+    /// Where the attempt runs, until its first event shows that it does.
+    placed: Option<Placement>,
+    /// Events that are due.
+    due: VecDeque<Event>,
+    /// By when the request must have got on; set while it does not.
+    deadline: Option<Instant>,
+    /// Workers that said that they are busy, before the request began.
+    busy: Vec<Arc<Link>>,
+    /// Present until the end; counts the request.
+    seat: Option<Seat>,
+}
+
+impl Journey {
+    pub(crate) fn new(roster: Arc<Roster>, submission: Submission, seat: Seat) -> Self {
+        Self {
+            roster,
+            journal: Journal::new(submission),
+            attempt: None,
+            placed: None,
+            due: VecDeque::new(),
+            deadline: None,
+            busy: Vec::new(),
+            seat: Some(seat),
+        }
+    }
+
+    /// Waits until the request has got somewhere: the errors before are the caller's.
+    pub(crate) async fn begin(&mut self) -> Result<(), EngineError> {
+        match self.next().await {
+            Some(Ok(event)) => {
+                self.due.push_front(event);
+                Ok(())
+            }
+            Some(Err(error)) => Err(error),
+            None => Err(EngineError::Internal),
+        }
+    }
+
+    /// The next event; `None` after the last.
+    pub(crate) async fn next(&mut self) -> Option<Result<Event, EngineError>> {
+        if let Some(event) = self.due.pop_front() {
+            return Some(Ok(event));
+        }
+        self.seat.as_ref()?;
+        let roster = self.roster.clone();
+        let result = tokio::select! {
+            biased;
+            result = self.travel() => result,
+            () = roster.halted() => Err(EngineError::Draining),
+        };
+        if matches!(result, Err(_) | Ok(Event::Usage(_))) {
+            self.attempt = None;
+            self.seat = None;
+        }
+        // the place comes before what happened there
+        match (self.placed.take(), result) {
+            (Some(place), Ok(event)) => {
+                self.due.push_back(event);
+                Some(Ok(Event::Placed(place)))
+            }
+            (_, result) => Some(result),
+        }
+    }
+
+    /// Gets on until there is an event.
+    async fn travel(&mut self) -> Result<Event, EngineError> {
+        loop {
+            let Some(attempt) = &mut self.attempt else {
+                self.embark().await?;
+                continue;
+            };
+            match attempt.next().await {
+                Ok(Word::Said(said)) => {
+                    let entry = self.journal.enter(said).map_err(|contradiction| {
+                        error!(request = %self.id(), %contradiction, "answer refused");
+                        EngineError::Internal
+                    })?;
+                    if let Entry::New(event) = entry {
+                        self.deadline = None;
+                        return Ok(event);
+                    }
+                }
+                Ok(Word::Failed(error)) => self.failed(error).await?,
+                Err(Ended::Paused) => {
+                    info!(request = %self.id(), "the reader has caught up; going on");
+                    self.attempt = None;
+                }
+                Err(Ended::Lost { charged }) => self.lost(charged)?,
+            }
+        }
+    }
+
+    /// Places the request on a ready partition of its zones.
+    async fn embark(&mut self) -> Result<(), EngineError> {
+        let limits = self.roster.limits();
+        let wait =
+            if self.journal.has_begun() { limits.failover_wait_max } else { limits.ready_wait_max };
+        let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + wait);
+        let mut changes = self.roster.changes();
+        loop {
+            changes.mark_unchanged();
+            let Some(link) = self.choose()? else {
+                let changed = timeout_at(deadline, changes.changed()).await;
+                if !matches!(changed, Ok(Ok(()))) {
+                    return Err(self.unavailable());
+                }
+                continue;
+            };
+            let probation = if self.journal.is_suspect() {
+                let Some(permit) = link.probation().await else { continue };
+                Some(permit)
+            } else {
+                None
+            };
+            let (submission, resume) = (self.journal.submission().clone(), self.journal.resume());
+            match link.open(submission, resume, probation) {
+                Ok(attempt) => {
+                    self.placed = Some(attempt.placement().clone());
+                    self.attempt = Some(attempt);
+                    return Ok(());
+                }
+                Err(OpenError::Closed) => {}
+                Err(OpenError::Full) => self.put_off(link).await?,
+                Err(OpenError::Refused(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// The ready partition with the least to do; `None` when there is none yet.
+    fn choose(&self) -> Result<Option<Arc<Link>>, EngineError> {
+        let submission = self.journal.submission();
+        let model = &submission.prompt.model;
+        let mut places = self.roster.places(model, &submission.zones).peekable();
+        if places.peek().is_none() {
+            return Err(self.unavailable());
+        }
+        let links: Vec<_> = places.filter_map(|partition| partition.link()).collect();
+        let free = |link: &&Arc<Link>| !self.busy.iter().any(|busy| Arc::ptr_eq(busy, link));
+        let free: Vec<_> = links.iter().filter(free).collect();
+        if free.is_empty() && !links.is_empty() {
+            return Err(EngineError::Overloaded { retry_after: RETRY_AFTER });
+        }
+        let burdens: Vec<_> = free.iter().map(|link| link.burden()).collect();
+        Ok(placement::lightest(&burdens).map(|place| free[place].clone()))
+    }
+
+    /// The worker gives the request up.
+    async fn failed(&mut self, error: EngineError) -> Result<(), EngineError> {
+        let attempt = self.attempt.take();
+        self.placed = None;
+        match (&error, attempt) {
+            (EngineError::Overloaded { .. } | EngineError::Draining, Some(attempt)) => {
+                let link = attempt.link().clone();
+                self.put_off(link).await.map_err(|_| error)
+            }
+            _ => Err(error),
+        }
+    }
+
+    /// A worker is too busy. A request that has begun waits, because its client has read half
+    /// an answer; another one tries the other workers, and then its client is told.
+    async fn put_off(&mut self, link: Arc<Link>) -> Result<(), EngineError> {
+        if !self.journal.has_begun() {
+            self.busy.push(link);
+            // an error here says that there is no other worker to try
+            return self.choose().map(drop);
+        }
+        let wait = self.roster.limits().failover_wait_max;
+        let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + wait);
+        if Instant::now() + BUSY_WAIT > deadline {
+            return Err(self.unavailable());
+        }
+        sleep(BUSY_WAIT).await;
+        Ok(())
+    }
+
+    /// The worker is gone.
+    fn lost(&mut self, charged: bool) -> Result<(), EngineError> {
+        self.attempt = None;
+        self.placed = None;
+        warn!(request = %self.id(), charged, "the worker of a request is gone");
+        if charged && self.journal.count_death() >= DEATHS_MAX {
+            error!(request = %self.id(), "request quarantined: workers died on it");
+            self.roster.quarantine().add(self.journal.submission());
+            return Err(EngineError::Quarantined);
+        }
+        Ok(())
+    }
+
+    fn unavailable(&self) -> EngineError {
+        let model = self.journal.submission().prompt.model.clone();
+        EngineError::Unavailable { model, retry_after: RETRY_AFTER }
+    }
+
+    fn id(&self) -> &engine_api::RequestId {
+        &self.journal.submission().id
+    }
+}

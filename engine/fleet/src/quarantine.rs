@@ -1,0 +1,62 @@
+//! Requests that killed workers are not tried again for a while, when a client sends them
+//! once more.
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use engine_api::Submission;
+use tokio::time::Instant;
+
+/// Entries at most; the oldest goes first.
+const ENTRIES_MAX: usize = 1024;
+
+/// A short, forgetful memory of bad prompts. A tenant can quarantine only its own.
+pub(crate) struct Quarantine {
+    /// Keyed afresh in each process, so that nobody can look for two prompts of one hash.
+    hasher: RandomState,
+    lasts: Duration,
+    entries: Mutex<VecDeque<(u64, Instant)>>,
+}
+
+impl Quarantine {
+    pub(crate) fn new(lasts: Duration) -> Self {
+        Self { hasher: RandomState::new(), lasts, entries: Mutex::default() }
+    }
+
+    /// Remembers a request.
+    pub(crate) fn add(&self, submission: &Submission) {
+        let entry = (self.hash(submission), Instant::now());
+        let mut entries = self.current();
+        if entries.len() == ENTRIES_MAX {
+            entries.pop_front();
+        }
+        entries.push_back(entry);
+    }
+
+    /// Whether a request is remembered.
+    pub(crate) fn has(&self, submission: &Submission) -> bool {
+        let entries = self.current();
+        if entries.is_empty() {
+            return false;
+        }
+        let hash = self.hash(submission);
+        entries.iter().any(|(entry, _)| *entry == hash)
+    }
+
+    /// The entries, without those that are over.
+    fn current(&self) -> MutexGuard<'_, VecDeque<(u64, Instant)>> {
+        let mut entries = self.entries.lock().expect("no one panics while holding the entries");
+        while entries.front().is_some_and(|(_, since)| since.elapsed() > self.lasts) {
+            entries.pop_front();
+        }
+        entries
+    }
+
+    /// Of the prompt and whose it is. Not of the seed: a gateway draws another one each time.
+    fn hash(&self, submission: &Submission) -> u64 {
+        let prompt = &submission.prompt;
+        self.hasher.hash_one((submission.namespace, prompt.model_digest, &prompt.ids))
+    }
+}

@@ -1,0 +1,115 @@
+//! All partitions, and how many requests are under way.
+
+use std::sync::Arc;
+
+use engine_api::{ModelId, ZoneId};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use crate::FleetLimits;
+use crate::partition::Partition;
+use crate::quarantine::Quarantine;
+
+/// Shared by the fleet and every request.
+pub(crate) struct Roster {
+    partitions: Vec<Arc<Partition>>,
+    limits: FleetLimits,
+    quarantine: Quarantine,
+    changes: watch::Receiver<u64>,
+    phase: watch::Sender<Phase>,
+    requests: watch::Sender<usize>,
+}
+
+/// How far the fleet is from its end.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Debug)]
+enum Phase {
+    Open,
+    /// No new requests.
+    Draining,
+    /// No requests at all.
+    Halted,
+}
+
+/// Counts one request for as long as it exists.
+pub(crate) struct Seat {
+    requests: watch::Sender<usize>,
+}
+
+impl Roster {
+    pub(crate) fn new(
+        partitions: Vec<Arc<Partition>>,
+        limits: FleetLimits,
+        changes: watch::Receiver<u64>,
+    ) -> Self {
+        let quarantine = Quarantine::new(limits.quarantine);
+        let (phase, _) = watch::channel(Phase::Open);
+        let (requests, _) = watch::channel(0);
+        Self { partitions, limits, quarantine, changes, phase, requests }
+    }
+
+    pub(crate) fn partitions(&self) -> &[Arc<Partition>] {
+        &self.partitions
+    }
+
+    pub(crate) fn limits(&self) -> &FleetLimits {
+        &self.limits
+    }
+
+    pub(crate) fn quarantine(&self) -> &Quarantine {
+        &self.quarantine
+    }
+
+    /// Hears of every partition that becomes ready or ends.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.clone()
+    }
+
+    /// Where a request may run, ready or not: the partitions of its model in its zones.
+    pub(crate) fn places<'a>(
+        &'a self,
+        model: &'a ModelId,
+        zones: &'a [ZoneId],
+    ) -> impl Iterator<Item = &'a Arc<Partition>> {
+        self.partitions.iter().filter(move |partition| {
+            let config = partition.config();
+            config.model == *model && zones.contains(&config.zone)
+        })
+    }
+
+    /// A place for a new request; `None` when the fleet takes none any more.
+    pub(crate) fn seat(&self) -> Option<Seat> {
+        let requests = self.requests.clone();
+        // counted first: whoever drains sees either this request or no permission for it
+        requests.send_modify(|count| *count += 1);
+        let seat = Seat { requests };
+        (*self.phase.borrow() == Phase::Open).then_some(seat)
+    }
+
+    /// Takes no new requests, and waits for the others until the deadline; then ends them.
+    pub(crate) async fn drain(&self, deadline: Instant) {
+        self.phase.send_if_modified(|phase| {
+            let open = *phase == Phase::Open;
+            if open {
+                *phase = Phase::Draining;
+            }
+            open
+        });
+        let mut requests = self.requests.subscribe();
+        // the sender is ours: only the deadline can be an error
+        let _ = timeout_at(deadline, requests.wait_for(|count| *count == 0)).await;
+        self.phase.send_replace(Phase::Halted);
+    }
+
+    /// Waits until no request may go on.
+    pub(crate) async fn halted(&self) {
+        let mut phase = self.phase.subscribe();
+        // the sender is ours
+        let _ = phase.wait_for(|phase| *phase == Phase::Halted).await;
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.requests.send_modify(|count| *count -= 1);
+    }
+}
