@@ -17,8 +17,10 @@ pub mod identity;
 
 // the path of a request
 pub mod api;
+pub mod error;
 pub mod listener;
 pub mod pipeline;
+pub mod reservation;
 pub mod routing;
 pub mod server;
 pub mod telemetry;

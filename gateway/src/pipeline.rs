@@ -1,1 +1,168 @@
-//! The gateway's `pipeline`.
+//! The path of a request. Each stage takes the type that the one before it made.
+
+mod account;
+mod arrival;
+mod chat_request;
+mod disguise;
+mod entry;
+mod ledger;
+mod progress;
+mod receipt;
+mod run;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use audit::Recorded;
+use engine_api::{
+    Engine, EngineError, EventStream, MaxTokens, PrepareRequest, Prompt, PromptSource, Seed,
+    Submission,
+};
+use policy::{Decision, Facts, Permit, Policies};
+
+use account::Account;
+
+use crate::error::{Refusal, Refused};
+use crate::identity::Principal;
+use crate::reservation::{Reservation, Reservations};
+use crate::routing::{self, Places, Target};
+use crate::telemetry;
+
+pub use arrival::Arrival;
+pub use chat_request::ChatRequest;
+pub use disguise::Disguise;
+pub use ledger::Ledger;
+pub use receipt::Receipt;
+pub use run::Run;
+
+/// Everything that a request passes through on its way to an engine.
+pub struct Pipeline {
+    /// What runs where.
+    pub places: Places,
+    /// Who may do what, where.
+    pub policies: Arc<Policies>,
+    /// What runs models.
+    pub engine: Arc<dyn Engine>,
+    /// What tenants use.
+    pub reservations: Arc<Reservations>,
+    /// What is written down.
+    pub ledger: Ledger,
+    /// How the engine sees tenants.
+    pub disguise: Disguise,
+}
+
+impl Pipeline {
+    /// Takes a request from its principal to its first event. What is decided is in the audit
+    /// log before anything is dispatched; a refusal is in it, too.
+    pub async fn start(
+        &self,
+        arrival: &Arrival,
+        principal: &Principal,
+        request: ChatRequest,
+    ) -> Result<Run, Refused> {
+        let facts: Facts = self.facts(arrival, principal, &request)?;
+        let decision: Decision = policy::decide(&self.policies, &facts);
+        let entry = entry::decision(arrival, principal, &facts, &decision, &self.policies);
+        let mut account = Account::open(&self.ledger, entry, arrival.at)?;
+        let mut permit: Permit = match decision {
+            Decision::Permit(permit) => permit,
+            Decision::Deny(deny) => return Err(account.denied(deny).await),
+        };
+        let prompt: Prompt = match self.prepare(arrival, &permit, &request).await {
+            Ok(prompt) => prompt,
+            Err(error) => return Err(account.failed(error.into()).await),
+        };
+        if let Err(deny) = permit.admit_prompt(prompt.ids.len() as u32) {
+            return Err(account.denied(deny).await);
+        }
+        let reserved = self.reservations.reserve(permit.tenant(), permit.limits(), Instant::now());
+        let reservation: Reservation = match reserved {
+            Ok(reservation) => reservation,
+            Err(limit) => return Err(account.failed(limit.into()).await),
+        };
+        let submission = self.submission(arrival, &permit, prompt, &request);
+        account.amend(|entry| entry::permit(entry, &permit));
+        account.amend(|entry| entry::parameters(entry, &request, &submission));
+        let recorded: Recorded = account.record().await?;
+        let target: Target = routing::route(&permit, &recorded);
+        account.dispatched(request.choices, submission.prompt.ids.len() as u32);
+        match self.dispatch(target, submission).await {
+            Ok(events) => Ok(Run::new(events, account, reservation)),
+            Err(error) => Err(account.failed(error.into()).await),
+        }
+    }
+
+    /// What policy needs to know. A model that is not configured has no facts.
+    fn facts(
+        &self,
+        arrival: &Arrival,
+        principal: &Principal,
+        request: &ChatRequest,
+    ) -> Result<Facts, Refusal> {
+        let Some(candidates) = self.places.of(&request.model) else {
+            return Err(EngineError::UnknownModel(request.model.clone()).into());
+        };
+        let narrowed = arrival.residency.as_deref().map(|header| self.policies.narrowing(header));
+        telemetry::record_facts(principal.tenant(), &request.model);
+        Ok(Facts {
+            tenant: principal.tenant().clone(),
+            model: request.model.as_str().to_owned(),
+            candidates: candidates.to_vec(),
+            narrowed: narrowed.transpose()?,
+            max_tokens: request.max_tokens.map(MaxTokens::get),
+        })
+    }
+
+    async fn prepare(
+        &self,
+        arrival: &Arrival,
+        permit: &Permit,
+        request: &ChatRequest,
+    ) -> Result<Prompt, EngineError> {
+        let source = PromptSource::Chat(request.conversation.clone());
+        let max_tokens = Some(permit.output_tokens_max());
+        let (model, now) = (request.model.clone(), arrival.unix_s);
+        self.engine.prepare(PrepareRequest { model, source, now, max_tokens }).await
+    }
+
+    /// What an engine is asked, but for where: its zones come from a target alone.
+    fn submission(
+        &self,
+        arrival: &Arrival,
+        permit: &Permit,
+        prompt: Prompt,
+        request: &ChatRequest,
+    ) -> Submission {
+        Submission {
+            id: arrival.id.clone(),
+            choices: request.choices,
+            sampling: request.sampling(draw_seed),
+            stopping: request.stopping(prompt.max_tokens),
+            prompt,
+            namespace: self.disguise.namespace(permit),
+            share: self.disguise.share(permit),
+            zones: Vec::new(),
+            trace: telemetry::outgoing(arrival.trace),
+        }
+    }
+
+    async fn dispatch(
+        &self,
+        target: Target,
+        submission: Submission,
+    ) -> Result<EventStream, EngineError> {
+        match target {
+            Target::Partitions(zones) => {
+                self.engine.submit(Submission { zones: zones.into_zones(), ..submission }).await
+            }
+        }
+    }
+}
+
+/// Drawn where the client names none, and recorded, so that the answer can be repeated. It
+/// has 53 bits, so that every JSON reader reads it back exactly.
+fn draw_seed() -> Seed {
+    let mut bytes = [0; 8];
+    aws_lc_rs::rand::fill(&mut bytes).expect("the system has random numbers");
+    Seed(u64::from_le_bytes(bytes) >> 11)
+}

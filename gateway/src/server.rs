@@ -1,1 +1,143 @@
-//! The gateway's `server`.
+//! A gateway as a whole: what it is made of, and its life from the first entry to the last.
+
+mod assembly;
+mod lifetime;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use audit::{Digest, Log};
+use axum::Router;
+use engine_api::Engine;
+use engine_fleet::PartitionStatus;
+use policy::Policies;
+
+use crate::api::{self, Api, ApiBounds};
+use crate::identity::Authenticator;
+use crate::listener::{Bounds, Drain, Listener, Phase, ServedCertificate};
+use crate::pipeline::{Disguise, Ledger, Pipeline};
+use crate::reservation::Reservations;
+use crate::routing::Places;
+
+pub use assembly::{ServeConfig, ServeError, run};
+pub use lifetime::Lifetime;
+
+/// Everything that a gateway is made of, ready to be used.
+pub struct Parts {
+    /// What runs where.
+    pub places: Places,
+    /// Who may do what, where.
+    pub policies: Arc<Policies>,
+    /// What runs models.
+    pub engine: Arc<dyn Engine>,
+    /// How its partitions are.
+    pub partitions: Box<dyn Fn() -> Vec<PartitionStatus> + Send + Sync>,
+    /// Who calls.
+    pub identity: Arc<Authenticator>,
+    /// What is written down.
+    pub log: Log,
+    /// What else is in force, by name: its digest goes into the log.
+    pub configuration: Vec<(&'static str, Digest)>,
+    /// The secret under which tenants get their opaque names.
+    pub namespace_secret: [u8; 32],
+    /// What TLS shows.
+    pub certificate: Arc<ServedCertificate>,
+}
+
+/// The bounds of a gateway.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Of connections.
+    pub edge: Bounds,
+    /// Of requests.
+    pub api: ApiBounds,
+    /// Requests between their decision and their terminal entry.
+    pub requests_max: u16,
+    /// How long running requests may take to finish when the gateway stops.
+    pub drain_max: Duration,
+    /// How often the certificate's files are looked at.
+    pub certificate_every: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            edge: Bounds::default(),
+            api: ApiBounds::default(),
+            requests_max: 2048,
+            drain_max: Duration::from_secs(30),
+            certificate_every: Duration::from_secs(5),
+        }
+    }
+}
+
+/// A gateway that is bound to its address.
+pub struct Server {
+    listener: Listener,
+    router: Router,
+    certificate: Arc<ServedCertificate>,
+    settings: Settings,
+    drain: Drain,
+    ledger: Ledger,
+    lifetime: Lifetime,
+}
+
+impl Server {
+    /// Binds, and enters into the log that the gateway starts. Connections wait for
+    /// [`Self::serve`].
+    pub async fn bind(
+        address: SocketAddr,
+        parts: Parts,
+        settings: Settings,
+    ) -> Result<Self, ServeError> {
+        let bound = Listener::bind(address).await;
+        let listener = bound.map_err(|source| ServeError::Bind { address, source })?;
+        let policies = ("policies", Digest(*parts.policies.digest().as_bytes()));
+        let configuration = [vec![policies], parts.configuration].concat();
+        let lifetime = Lifetime::begin(parts.log.clone(), configuration).await?;
+        let ledger = Ledger::new(parts.log, settings.requests_max);
+        let drain = Drain::default();
+        let pipeline = Pipeline {
+            places: parts.places,
+            policies: parts.policies,
+            engine: parts.engine,
+            reservations: Arc::new(Reservations::default()),
+            ledger: ledger.clone(),
+            disguise: Disguise::new(&parts.namespace_secret),
+        };
+        let router = api::router(Arc::new(Api {
+            pipeline,
+            identity: parts.identity,
+            partitions: parts.partitions,
+            drain: drain.clone(),
+            bounds: settings.api.clone(),
+        }));
+        let certificate = parts.certificate;
+        Ok(Self { listener, router, certificate, settings, drain, ledger, lifetime })
+    }
+
+    /// The bound address.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.address()
+    }
+
+    /// What stops it.
+    pub fn drain(&self) -> Drain {
+        self.drain.clone()
+    }
+
+    /// Serves until the drain is over and the end of every request is in the log.
+    pub async fn serve(self) -> Result<(), ServeError> {
+        let watch = Arc::clone(&self.certificate).watch(self.settings.certificate_every);
+        let watch = tokio::spawn(watch);
+        let Self { listener, router, certificate, settings, drain, ledger, lifetime } = self;
+        listener.serve(certificate, &settings.edge, drain.clone(), router).await;
+        // tasks that write an answer notice that its connection has ended
+        ledger.settled().await;
+        watch.abort();
+        drain.advance(Phase::Ended);
+        lifetime.end("drained").await
+    }
+}

@@ -1,0 +1,43 @@
+//! What happens around every request: its id, its span, its line in the log.
+
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::Response;
+use http::{HeaderMap, HeaderValue};
+use tracing::Instrument;
+use tracing::field::display;
+
+use crate::pipeline::Arrival;
+use crate::telemetry;
+
+/// Gives the request an [`Arrival`] and the response its id.
+pub async fn observe(mut request: Request, next: Next) -> Response {
+    let arrival = Arrival::now(request.headers());
+    let span = telemetry::request_span(request.method(), arrival.id.as_str(), arrival.trace);
+    if let Some(theirs) = client_id(request.headers()) {
+        span.record("hanse.client_request", theirs);
+    }
+    let (id, at) = (arrival.id.clone(), arrival.at);
+    request.extensions_mut().insert(arrival);
+    let answered = async {
+        let mut response = next.run(request).await;
+        let status = response.status();
+        let span = tracing::Span::current();
+        span.record("http.response.status_code", status.as_u16());
+        if status.is_server_error() {
+            span.record("otel.status_code", "ERROR");
+        }
+        let header = HeaderValue::try_from(id.as_str()).expect("our ids are digits");
+        response.headers_mut().insert("x-request-id", header);
+        let ms = at.elapsed().as_millis() as u64;
+        tracing::info!(status = status.as_u16(), ms, "the request was answered");
+        response
+    };
+    answered.instrument(span).await
+}
+
+/// The client's own id: only ever logged, and only if it is short and printable.
+fn client_id(headers: &HeaderMap) -> Option<impl tracing::Value + '_> {
+    let id = headers.get("x-request-id")?.to_str().ok()?;
+    (id.len() <= 128).then(|| display(id))
+}

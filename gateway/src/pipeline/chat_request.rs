@@ -1,0 +1,70 @@
+//! A chat request, whichever endpoint it came through.
+
+use engine_api::{
+    Choices, Conversation, LogitBias, MaxTokens, ModelId, Penalty, Sampling, Seed, StopStrings,
+    Stopping, Temperature, TopLogprobs, TopP,
+};
+
+/// What the client asks for, parsed and checked; `None` is what it left to us.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ChatRequest {
+    /// The model by its configured name.
+    pub model: ModelId,
+    /// The turns.
+    pub conversation: Conversation,
+    /// Longest answer.
+    pub max_tokens: Option<MaxTokens>,
+    /// How many answers.
+    pub choices: Choices,
+    /// Divides the logits.
+    pub temperature: Option<Temperature>,
+    /// Mass of the nucleus.
+    pub top_p: Option<TopP>,
+    /// Seed of every draw; one is drawn where it is absent, and recorded.
+    pub seed: Option<Seed>,
+    /// Per earlier occurrence.
+    pub frequency_penalty: Option<Penalty>,
+    /// Once for any earlier occurrence.
+    pub presence_penalty: Option<Penalty>,
+    /// Added to single tokens.
+    pub logit_bias: LogitBias,
+    /// Log-probabilities in the answer.
+    pub logprobs: Option<TopLogprobs>,
+    /// Texts that end an answer.
+    pub stop: StopStrings,
+    /// End tokens end nothing.
+    pub ignore_eos: bool,
+    /// Nothing ends an answer before so many tokens.
+    pub min_tokens: u32,
+    /// The answer is written as it is made; only for the record.
+    pub stream: bool,
+}
+
+impl ChatRequest {
+    /// How tokens are drawn, with every default resolved. `draw` makes a seed where the client
+    /// names none.
+    pub fn sampling(&self, draw: impl FnOnce() -> Seed) -> Sampling {
+        let defaults = Sampling::default();
+        Sampling {
+            temperature: self.temperature.unwrap_or(defaults.temperature),
+            top_p: self.top_p.unwrap_or(defaults.top_p),
+            seed: self.seed.unwrap_or_else(draw),
+            frequency_penalty: self.frequency_penalty.unwrap_or(defaults.frequency_penalty),
+            presence_penalty: self.presence_penalty.unwrap_or(defaults.presence_penalty),
+            logit_bias: self.logit_bias.clone(),
+            logprobs: self.logprobs,
+        }
+    }
+
+    /// When an answer ends. `room` is what prompt, permit and context leave of the wanted
+    /// length, in tokens, and at least 1.
+    pub fn stopping(&self, room: u32) -> Stopping {
+        let max_tokens = MaxTokens::new(room.max(1)).expect("1 and more is in range");
+        Stopping {
+            max_tokens,
+            stop: self.stop.clone(),
+            ignore_eos: self.ignore_eos,
+            min_tokens: self.min_tokens.min(max_tokens.get()),
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The audit log as requests use it: an entry before anything runs, and one when it ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use audit::{AppendError, Appending, Entry, Log, Recorded, Terminal};
+use futures_util::StreamExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::error::Refusal;
+use crate::telemetry::causes;
+
+/// Accounts that are closed at the same time; more wait.
+const CLOSING_AT_ONCE: usize = 1024;
+/// How long a last entry waits for room in the log before it is tried again.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+
+/// Sees that each decision gets its terminal entry, even when its account is dropped. Clones
+/// share one log.
+#[derive(Clone)]
+pub struct Ledger {
+    log: Log,
+    /// One place for each account, given back when its terminal entry is durable.
+    places: Arc<Semaphore>,
+    places_max: u32,
+    /// Has room for all places, so that a drop can always hand over.
+    closings: mpsc::Sender<Closing>,
+}
+
+/// A decision on its way into the log.
+pub(super) enum Writing {
+    /// Nothing was given to the log yet.
+    Unwritten(Entry),
+    /// The log has it and will say when it is durable.
+    Pending(Appending),
+    /// It is durable.
+    Durable(Recorded),
+}
+
+/// An account that is to be closed.
+pub(super) struct Closing {
+    pub decision: Writing,
+    /// Its `decision` is set when that is durable.
+    pub terminal: Box<Terminal>,
+    pub place: OwnedSemaphorePermit,
+    /// Told when the terminal entry is durable; nobody listens after a drop.
+    pub done: oneshot::Sender<Result<Recorded, Refusal>>,
+}
+
+impl Ledger {
+    /// Starts the background writer; needs a tokio runtime. `requests_max` bounds the requests
+    /// between their decision and their terminal entry.
+    pub fn new(log: Log, requests_max: u16) -> Self {
+        let places_max = u32::from(requests_max.max(1));
+        let (closings, taken) = mpsc::channel(places_max as usize);
+        let places = Arc::new(Semaphore::new(places_max as usize));
+        let own = log.clone();
+        tokio::spawn(ReceiverStream::new(taken).for_each_concurrent(
+            CLOSING_AT_ONCE,
+            move |closing| {
+                let log = own.clone();
+                async move { close(&log, closing).await }
+            },
+        ));
+        Self { log, places, places_max, closings }
+    }
+
+    /// A place for one more account.
+    pub(super) fn place(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        Arc::clone(&self.places).try_acquire_owned().map_err(|_| Refusal::Busy)
+    }
+
+    /// Whether entries can be made durable.
+    pub fn is_open(&self) -> bool {
+        self.log.status() == audit::Status::Open
+    }
+
+    /// Accounts that are not closed.
+    pub fn open_accounts(&self) -> u32 {
+        self.places_max - self.places.available_permits() as u32
+    }
+
+    /// Resolves when every account is closed and its terminal entry durable.
+    pub async fn settled(&self) {
+        // only an error if the semaphore is closed, which nobody does
+        let _ = self.places.acquire_many(self.places_max).await;
+    }
+
+    pub(super) fn append(&self, entry: Entry) -> Appending {
+        self.log.append(entry)
+    }
+
+    /// Never blocks and never loses anything: there are no more accounts than room.
+    pub(super) fn hand_over(&self, closing: Closing) {
+        if self.closings.try_send(closing).is_err() {
+            tracing::error!("a terminal entry was lost because the ledger's writer has ended");
+        }
+    }
+}
+
+/// What the log's refusal means for the request.
+pub(super) fn unavailable(error: AppendError) -> Refusal {
+    tracing::error!(error = causes(&error), "an audit entry was not written");
+    Refusal::AuditUnavailable
+}
+
+async fn close(log: &Log, closing: Closing) {
+    let Closing { decision, mut terminal, place, done } = closing;
+    let decision = match decision {
+        Writing::Durable(recorded) => Ok(recorded),
+        Writing::Pending(appending) => appending.await,
+        Writing::Unwritten(entry) => log.append(entry).await,
+    };
+    let outcome = match decision {
+        Ok(decision) => {
+            terminal.decision = decision.index();
+            append_terminal(log, terminal).await
+        }
+        // without its decision in the log a request has no end there either
+        Err(error) => Err(error),
+    };
+    // given back first, so that whoever is told finds the place free
+    drop(place);
+    let _ = done.send(outcome.map_err(unavailable));
+}
+
+/// A full queue or disk is waited out: the request ran, so its end has to be in the log. While
+/// it waits it holds its place, and when all are held, no request is taken any more.
+async fn append_terminal(log: &Log, terminal: Box<Terminal>) -> Result<Recorded, AppendError> {
+    let entry = Entry::Terminal(terminal);
+    loop {
+        match log.append(entry.clone()).await {
+            Err(AppendError::Busy | AppendError::Full) => tokio::time::sleep(RETRY_AFTER).await,
+            outcome => return outcome,
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! From a checked configuration to a gateway that serves.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use audit::{AppendError, Digest, Log, LogError, LogOptions};
+use engine_api::{Engine, ModelId, PartitionId, ZoneId};
+use engine_fleet::{
+    Fleet, FleetConfig, FleetError, FleetLimits, FleetModel, PartitionConfig, WorkerCommand,
+};
+use policy::{Candidate, Policies};
+use tokio::time::Instant;
+
+use super::{Parts, Server, Settings};
+use crate::config::ModelsConfig;
+use crate::data_dir::{DataDir, DataDirError, SecretName};
+use crate::identity::{Authenticator, Issuers, KeyRingError};
+use crate::listener::{CertificateError, Drain, Phase, ServedCertificate};
+use crate::routing::Places;
+
+/// How often a start looks whether the models are ready.
+const READY_LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Everything that a start needs, read and checked.
+pub struct ServeConfig {
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// Where secrets, keys and the audit log are.
+    pub data: DataDir,
+    /// Zones and partitions.
+    pub models: ModelsConfig,
+    /// The models of it, each with its verified file.
+    pub files: Vec<FleetModel>,
+    /// Who may do what, where.
+    pub policies: Policies,
+    /// Whose tokens are taken.
+    pub issuers: Issuers,
+    /// The certificate chain, in PEM.
+    pub chain: PathBuf,
+    /// Its private key, in PEM.
+    pub key: PathBuf,
+    /// How a worker is started.
+    pub worker: WorkerCommand,
+    /// What else is in force, by name, for the audit log: `models` and its digest, say.
+    pub configuration: Vec<(&'static str, Digest)>,
+    /// The bounds of the gateway.
+    pub settings: Settings,
+    /// The bounds of the fleet.
+    pub limits: FleetLimits,
+}
+
+/// Why a gateway does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address is taken or is not ours.
+    #[error("cannot listen on {address}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// A signal cannot be waited for.
+    #[error("cannot wait for signals")]
+    Signals(#[source] io::Error),
+    /// A secret.
+    #[error("cannot read the data directory")]
+    Data(#[from] DataDirError),
+    /// The API keys.
+    #[error("cannot read the API keys")]
+    Keys(#[from] KeyRingError),
+    /// The certificate.
+    #[error("cannot serve TLS")]
+    Certificate(#[from] CertificateError),
+    /// The audit log cannot be opened.
+    #[error("cannot open the audit log")]
+    Log(#[from] LogError),
+    /// The audit log does not take an entry.
+    #[error("cannot write to the audit log")]
+    Append(#[from] AppendError),
+    /// The engine.
+    #[error("cannot start the engine")]
+    Fleet(#[from] FleetError),
+}
+
+/// Serves until a signal ends it. `ready` is called once, when connections are taken and
+/// every model can be used.
+pub async fn run(
+    config: ServeConfig,
+    ready: impl FnOnce(SocketAddr) + Send + 'static,
+) -> Result<(), ServeError> {
+    let certificate = ServedCertificate::load(&config.chain, &config.key)?;
+    let log = Log::open(&config.data.audit(), LogOptions::default())?;
+    let namespace_secret = *config.data.secret(SecretName::CacheNamespace)?.as_bytes();
+    let identity = Arc::new(Authenticator::new(config.data.clone(), config.issuers)?);
+    let places = places(&config.models);
+    let fleet = Fleet::start(FleetConfig {
+        models: config.files,
+        partitions: partitions(&config.models),
+        worker: config.worker,
+        run_dir: config.data.run(),
+        limits: config.limits,
+    })?;
+    let looked_at = Arc::clone(&fleet);
+    let parts = Parts {
+        places: places.clone(),
+        policies: Arc::new(config.policies),
+        engine: fleet.clone(),
+        partitions: Box::new(move || looked_at.partitions()),
+        identity,
+        log,
+        configuration: config.configuration,
+        namespace_secret,
+        certificate,
+    };
+    let drain_max = config.settings.drain_max;
+    let server = Server::bind(config.address, parts, config.settings).await?;
+    let (address, drain) = (server.address().map_err(ServeError::Signals)?, server.drain());
+    let signals = tokio::spawn(drain.clone().on_signals(drain_max));
+    let waiting = tokio::spawn(call_when_ready(fleet.clone(), places, drain, address, ready));
+    let served = server.serve().await;
+    waiting.abort();
+    signals.abort();
+    // nothing runs any more, so there is nothing to wait for
+    fleet.drain(Instant::now()).await;
+    served
+}
+
+async fn call_when_ready(
+    engine: Arc<dyn Engine>,
+    places: Places,
+    drain: Drain,
+    address: SocketAddr,
+    ready: impl FnOnce(SocketAddr) + Send,
+) {
+    while !places.models().all(|model| engine.is_ready(model)) {
+        tokio::select! {
+            () = tokio::time::sleep(READY_LOOK_EVERY) => {}
+            () = drain.reached(Phase::Draining) => return,
+        }
+    }
+    tracing::info!(%address, "ready");
+    ready(address);
+}
+
+fn places(models: &ModelsConfig) -> Places {
+    let mut places = Places::default();
+    for partition in &models.partitions {
+        let name = partition.zone.get_ref();
+        let zone = models.zones.iter().find(|zone| zone.id.get_ref() == name);
+        let zone = zone.expect("the zone of a partition was resolved when the file was read");
+        let candidate =
+            Candidate { zone: policy::ZoneId::new(name.as_str()), jurisdiction: zone.jurisdiction };
+        places.insert(ModelId::new(partition.model.get_ref().as_str()), candidate);
+    }
+    places
+}
+
+fn partitions(models: &ModelsConfig) -> Vec<PartitionConfig> {
+    let partition = |one: &crate::config::PartitionConfig| PartitionConfig {
+        id: PartitionId::new(one.id.get_ref().as_str()),
+        model: ModelId::new(one.model.get_ref().as_str()),
+        zone: ZoneId::new(one.zone.get_ref().as_str()),
+        device: one.device.as_str().to_owned(),
+        threads: one.threads.count(),
+        kv_bytes: one.kv_memory.bytes(),
+    };
+    models.partitions.iter().map(partition).collect()
+}
