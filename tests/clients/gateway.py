@@ -64,8 +64,8 @@ models = ["*"]
 [limits]
 requests_per_minute = {requests_per_minute}
 concurrent_requests_max = 64
-output_tokens_max = 2048
-prompt_tokens_max = 8192
+output_tokens_max = 8192
+prompt_tokens_max = 100000
 """
 
 #: Each tenant with its jurisdictions and requests a minute.
@@ -208,7 +208,8 @@ class Gateway:
     def entries(self) -> list[dict]:
         """The audit log's entries so far, oldest first, whole lines only."""
         text = "".join(path.read_text() for path in sorted((self.data / "audit").glob("*.jsonl")))
-        return [json.loads(line) for line in text.splitlines()]
+        # the last one may be half written
+        return [json.loads(line) for line in text.split("\n")[:-1]]
 
     def workers(self) -> dict[int, str]:
         """The process ids of the workers with their command lines."""
@@ -236,8 +237,7 @@ def entry_of(entries: list[dict], kind: str, request: str) -> list[dict]:
     """Entries of a kind (`decision`, `terminal`) that belong to a request."""
     found = []
     for line in entries:
-        entry = line.get("entry", line)
-        body = entry.get(kind)
+        body = line["entry"].get(kind)
         if body and body.get("request") == request:
             found.append(body)
     return found

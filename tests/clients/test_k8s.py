@@ -88,11 +88,17 @@ def test_mounted_files_are_the_ones_that_the_flags_name(objects):
         assert any(value == mount or value.startswith(mount + "/") for mount in mounts), value
     volumes = {volume["name"] for volume in spec["volumes"]}
     assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
-    config = {name for kind, name in objects if kind == "ConfigMap"}
-    named = {v["configMap"]["name"] for v in spec["volumes"] if "configMap" in v}
-    sources = [s["configMap"]["name"] for v in spec["volumes"] if "projected" in v
-               for s in v["projected"]["sources"]]
-    assert named | set(sources) <= config
+    config = {name: one for (kind, name), one in objects.items() if kind == "ConfigMap"}
+    [projected] = [volume["projected"] for volume in spec["volumes"] if "projected" in volume]
+    files = set()
+    for source in (one["configMap"] for one in projected["sources"]):
+        known = config[source["name"]]["data"]
+        items = source.get("items") or [{"key": key, "path": key} for key in known]
+        assert {item["key"] for item in items} <= set(known)
+        files |= {f"/etc/hanse/{item['path']}" for item in items}
+    named = [value for value in values if value.startswith("/etc/hanse")]
+    for value in named:
+        assert any(one == value or one.startswith(value + "/") for one in files), (value, files)
 
 
 def test_the_region_is_required(objects):
