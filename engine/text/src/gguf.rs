@@ -10,6 +10,9 @@ mod source;
 mod tensor;
 mod value;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufReader, Read};
