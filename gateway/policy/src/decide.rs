@@ -288,3 +288,8 @@ fn narrow(
     }
     Ok(permitted)
 }
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;

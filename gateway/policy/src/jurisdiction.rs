@@ -64,8 +64,9 @@ impl FromStr for Jurisdiction {
             _ if assigned(&text.to_ascii_uppercase()) => "; write it in capital letters",
             _ => "",
         };
-        // what is shown is bounded, because the text may come from a client
-        Err(JurisdictionError { text: text.chars().take(16).collect(), hint })
+        // what is shown is bounded and printable, because the text may come from a client
+        let text = text.chars().take(16).flat_map(char::escape_debug).collect();
+        Err(JurisdictionError { text, hint })
     }
 }
 

@@ -8,21 +8,57 @@
 //! Each rule has a stable id ([`RuleId`]). A permit lists the rules that made it, a denial the
 //! one that stopped it. What no rule allows is denied.
 //!
-//! A [`Permit`] cannot be made outside this crate, so whoever holds one has asked:
+//! ```
+//! use policy::{Candidate, Decision, Facts, Policies, ZoneId, decide};
+//!
+//! let tenant = r#"
+//!     tenant = "clinic"
+//!     jurisdictions = ["DE"]
+//!     models = ["*"]
+//!     [limits]
+//!     requests_per_minute = 60
+//!     concurrent_requests_max = 4
+//!     output_tokens_max = 1024
+//!     prompt_tokens_max = 4096
+//! "#;
+//! let policies = Policies::parse([("tenants/clinic.toml", tenant)])?;
+//! let candidate = Candidate { zone: ZoneId::new("eu-fr-1"), jurisdiction: "FR".parse()? };
+//! let facts = Facts {
+//!     tenant: "clinic".parse()?,
+//!     model: "small".into(),
+//!     candidates: vec![candidate],
+//!     narrowed: None,
+//!     max_tokens: None,
+//! };
+//! let Decision::Deny(deny) = decide(&policies, &facts) else { panic!("FR is not DE") };
+//! assert_eq!(deny.reason.code(), "residency_violation");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A [`Permit`] cannot be made outside this crate, so whoever holds one has asked. Its fields
+//! are private:
 //!
 //! ```compile_fail,E0451
-//! # fn zones() -> Vec<policy::Candidate> { Vec::new() }
-//! let forged = policy::Permit { zones: zones(), ..unreachable!() };
+//! fn widen(permit: policy::Permit, zones: Vec<policy::Candidate>) -> policy::Permit {
+//!     policy::Permit { zones, ..permit }
+//! }
+//! ```
+//!
+//! and it can be neither copied nor made from nothing or from bytes:
+//!
+//! ```compile_fail,E0277
+//! fn needs<T: Clone>() {}
+//! needs::<policy::Permit>();
 //! ```
 //!
 //! ```compile_fail,E0277
-//! fn needs_default<T: Default>() {}
-//! needs_default::<policy::Permit>();
+//! fn needs<T: Default>() {}
+//! needs::<policy::Permit>();
 //! ```
 //!
 //! ```compile_fail,E0277
-//! fn needs_deserialize<T: serde::de::DeserializeOwned>() {}
-//! needs_deserialize::<policy::Permit>();
+//! fn needs<T: serde::de::DeserializeOwned>() {}
+//! needs::<policy::Permit>();
 //! ```
 
 #![forbid(unsafe_code)]

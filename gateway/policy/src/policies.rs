@@ -295,3 +295,6 @@ fn number(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
