@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands;
+use crate::config::ConfigError;
 
 /// A resident gateway for language models: OpenAI's API over TLS, with policy and evidence.
 #[derive(Parser, Debug)]
@@ -59,8 +60,8 @@ impl Cli {
 
 /// 2 for a configuration that cannot be used, as clap has it for a command line; 1 for
 /// everything else.
-pub fn exit_code(_error: &anyhow::Error) -> ExitCode {
-    ExitCode::FAILURE
+pub fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if error.is::<ConfigError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 
 #[cfg(test)]

@@ -2,8 +2,13 @@
 
 pub mod audit;
 pub mod certs;
+mod client_card;
 pub mod env;
 pub mod keys;
 pub mod models;
+mod paths;
 pub mod serve;
+#[cfg(feature = "embedded")]
 pub mod worker;
+
+pub use paths::{CertsArg, DataArg, ModelsArg};

@@ -10,6 +10,7 @@ mod model;
 mod models_file;
 mod name;
 mod partition;
+mod policies_folder;
 mod zone;
 
 pub use document::Document;
@@ -19,4 +20,5 @@ pub use model::{ModelConfig, Source};
 pub use models_file::ModelsConfig;
 pub use name::Name;
 pub use partition::{Device, PartitionConfig, Threads};
+pub use policies_folder::load_policies;
 pub use zone::ZoneConfig;

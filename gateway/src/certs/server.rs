@@ -1,5 +1,6 @@
 //! The server's certificate, and when it is due.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use rcgen::{
@@ -54,6 +55,16 @@ pub enum Due {
     Names,
     /// It belongs to another key.
     Key,
+}
+
+impl fmt::Display for Due {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Expiry => "few days were left",
+            Self::Names => "its names had changed",
+            Self::Key => "it belonged to another key",
+        })
+    }
 }
 
 /// Makes what is missing and renews what is due: what every start does.

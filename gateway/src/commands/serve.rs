@@ -1,10 +1,222 @@
-//! `gateway serve`.
+//! `gateway serve`: everything that a start needs, in order, and then the server.
+//!
+//! Configuration first, all of it, so that a mistake starts nothing; then the data directory,
+//! the weights, the certificates and the key; then the audit log, the engine and the address.
+
+mod development_key;
+mod renewal;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+
+use anyhow::{Context, ensure};
+use audit::Digest;
+use clap::Args;
+use engine_api::ModelId;
+use engine_fleet::{FleetLimits, FleetModel, WorkerCommand};
+use policy::Policies;
+
+use super::client_card::{ClientCard, base_url};
+use super::{CertsArg, DataArg, ModelsArg};
+use crate::certs::{CertsConfig, ServerFiles};
+use crate::config::{ModelsConfig, load_policies};
+use crate::data_dir::{DataDir, write_public};
+use crate::identity::Issuers;
+use crate::models::{HubSettings, ModelStore};
+use crate::server::{self, ServeConfig, Settings};
+use crate::telemetry::{self, Service};
+
+/// Where a gateway serves when nothing else is said.
+pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8443);
 
 /// Arguments of `gateway serve`.
-#[derive(clap::Args, Debug)]
-pub struct ServeArgs {}
+#[derive(Args, Debug)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    models: ModelsArg,
+    /// Folder of tenants and their rules
+    #[arg(long, env = "HANSE_POLICIES", value_name = "FOLDER", default_value = "policies")]
+    policies: PathBuf,
+    #[command(flatten)]
+    data: DataArg,
+    /// Address to serve on
+    #[arg(long, env = "HANSE_LISTEN", value_name = "ADDRESS", default_value_t = DEFAULT_LISTEN)]
+    listen: SocketAddr,
+    /// File of token issuers; without it, only API keys are taken
+    #[arg(long, env = "HANSE_IDENTITY", value_name = "FILE")]
+    identity: Option<PathBuf>,
+    #[command(flatten)]
+    certs: CertsArg,
+    /// Certificate chain of another CA, instead of the development CA's certificate
+    #[arg(long, env = "HANSE_TLS_CERTIFICATE", value_name = "FILE", requires = "tls_key")]
+    tls_certificate: Option<PathBuf>,
+    /// Its private key
+    #[arg(long, env = "HANSE_TLS_KEY", value_name = "FILE", requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
+}
 
-/// Does it.
-pub fn run(_args: ServeArgs) -> anyhow::Result<()> {
-    anyhow::bail!("`gateway serve` is not built yet")
+/// What the operator wrote, all of it checked.
+struct Configuration {
+    models: ModelsConfig,
+    policies: Policies,
+    issuers: Issuers,
+    certs: CertsConfig,
+    hub: HubSettings,
+}
+
+impl Configuration {
+    fn load(args: &ServeArgs) -> anyhow::Result<Self> {
+        Ok(Self {
+            models: args.models.load()?,
+            policies: load_policies(&args.policies)?,
+            issuers: args.identity.as_deref().map_or_else(|| Ok(Issuers::none()), Issuers::read)?,
+            certs: args.certs.load()?,
+            hub: HubSettings::from_env()?,
+        })
+    }
+
+    /// What is in force, for the audit log.
+    fn digests(&self) -> Vec<(&'static str, Digest)> {
+        let mut digests = vec![("models", Digest(self.models.digest))];
+        if !self.issuers.is_empty() {
+            digests.push(("identity", Digest(self.issuers.digest())));
+        }
+        digests
+    }
+}
+
+/// Serves until a signal.
+pub fn run(args: ServeArgs) -> anyhow::Result<()> {
+    let configuration = Configuration::load(&args)?;
+    check_address(args.listen)?;
+    let data = DataDir::create(&args.data.data)?;
+    // held until the end: no other gateway takes the directory meanwhile
+    let _lock = data.lock()?;
+    let files = fetch_models(&data, &configuration)?;
+    let served = match args.tls_certificate.clone().zip(args.tls_key.clone()) {
+        Some((certificate, key)) => ServerFiles { certificate, key },
+        None => {
+            renewal::prepare(&data, &configuration.certs)?;
+            ServerFiles::of(&data)
+        }
+    };
+    let has_key = development_key::ensure(&data, &configuration.policies)?;
+    let _telemetry = telemetry::start(Service::Gateway)?;
+    eprintln!("starting the engine");
+    let renewed = args.tls_certificate.is_none().then(|| configuration.certs.clone());
+    let (first_model, digests) = (files[0].id.clone(), configuration.digests());
+    let config = ServeConfig {
+        address: args.listen,
+        data: data.clone(),
+        models: configuration.models,
+        files,
+        policies: configuration.policies,
+        issuers: configuration.issuers,
+        chain: served.certificate,
+        key: served.key,
+        worker: worker()?,
+        configuration: digests,
+        settings: Settings::default(),
+        limits: FleetLimits::default(),
+    };
+    let announce = {
+        let data = data.clone();
+        move |address| announce(&data, address, &first_model, has_key)
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(async {
+        if let Some(certs) = renewed {
+            tokio::spawn(renewal::watch(data, certs));
+        }
+        server::run(config, announce).await
+    })?;
+    Ok(())
+}
+
+/// Finds out now, not after everything was fetched and loaded.
+fn check_address(address: SocketAddr) -> anyhow::Result<()> {
+    let problem = match TcpListener::bind(address) {
+        Ok(_) => return Ok(()),
+        Err(error) => error,
+    };
+    let advice = match problem.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            "; another program has it: stop that one, or choose another address with --listen"
+        }
+        std::io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege",
+        _ => "",
+    };
+    Err(problem).with_context(|| format!("cannot listen on {address}{advice}"))
+}
+
+fn fetch_models(data: &DataDir, configuration: &Configuration) -> anyhow::Result<Vec<FleetModel>> {
+    let store = ModelStore::of(data);
+    let mut files = Vec::new();
+    for model in &configuration.models.models {
+        let weights = store
+            .pull(model, &configuration.hub)
+            .with_context(|| format!("cannot use the model `{}`", model.id.as_str()))?;
+        eprintln!("{}: sha256 {} is right", model.id.as_str(), model.sha256);
+        files.push(FleetModel {
+            id: ModelId::new(model.id.as_str()),
+            path: weights.file,
+            digest: model.sha256,
+            context_max: model.context_max.map(std::num::NonZeroU32::get),
+            template: model.template.clone(),
+            created: weights.created,
+        });
+    }
+    ensure!(!files.is_empty(), "no model is configured");
+    Ok(files)
+}
+
+/// Workers are this program again.
+#[cfg(feature = "embedded")]
+fn worker() -> anyhow::Result<WorkerCommand> {
+    let program = std::env::current_exe().context("cannot find this program")?;
+    Ok(WorkerCommand { program, leading: vec!["worker".into()] })
+}
+
+/// Workers are the program `engine`, beside this one.
+#[cfg(not(feature = "embedded"))]
+fn worker() -> anyhow::Result<WorkerCommand> {
+    let program = std::env::current_exe().context("cannot find this program")?;
+    Ok(WorkerCommand { program: program.with_file_name("engine"), leading: Vec::new() })
+}
+
+/// Says where it serves, in words that can be pasted.
+fn announce(data: &DataDir, address: SocketAddr, model: &ModelId, has_key: bool) {
+    let url = base_url(address);
+    if let Err(error) = write_public(&data.base_url(), format!("{url}\n").as_bytes()) {
+        tracing::warn!(%error, "`gateway env` will not know the address");
+    }
+    let card = has_key.then(|| ClientCard::read(data, url.clone()));
+    match card {
+        Some(Ok(card)) => println!(
+            "\nready on {url}\n\n{}\nor, for any OpenAI client: eval \"$(gateway env --data {})\"\n",
+            card.snippets(model.as_str()),
+            super::client_card::quote(&data.root().display().to_string()),
+        ),
+        Some(Err(error)) => println!("\nready on {url}, but {error:#}\n"),
+        None => println!("\nready on {url}; make keys with `gateway keys create`\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_taken_is_named_with_a_way_out() {
+        let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let address = taken.local_addr().expect("it is bound");
+        let error = format!("{:#}", check_address(address).expect_err("it is taken"));
+        assert!(error.starts_with(&format!("cannot listen on {address}; another")), "{error}");
+        assert!(error.contains("--listen"), "{error}");
+        drop(taken);
+        check_address(address).expect("it is free again");
+    }
 }

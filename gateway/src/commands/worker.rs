@@ -1,10 +1,11 @@
-//! `gateway worker`.
+//! `gateway worker`: one partition, in a process of its own. The gateway starts these itself.
 
-/// Arguments of `gateway worker`.
-#[derive(clap::Args, Debug)]
-pub struct WorkerArgs {}
+pub use engine_worker::WorkerArgs;
 
-/// Does it.
-pub fn run(_args: WorkerArgs) -> anyhow::Result<()> {
-    anyhow::bail!("`gateway worker` is not built yet")
+use crate::telemetry::{self, Service};
+
+/// Runs the partition until its fleet goes away.
+pub fn run(args: WorkerArgs) -> anyhow::Result<()> {
+    let _telemetry = telemetry::start(Service::Worker)?;
+    engine_worker::run(args)
 }

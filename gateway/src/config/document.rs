@@ -39,6 +39,11 @@ impl Document {
         self.file.parent().unwrap_or(Path::new(""))
     }
 
+    /// What it says.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Parses the whole file.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
         toml::from_str(&self.text).map_err(|error| {

@@ -32,6 +32,17 @@ pub enum ConfigError {
         /// What to do.
         hint: Option<String>,
     },
+
+    /// A policy says something wrong.
+    #[error("{}:{line}: {message}", file.display())]
+    Policy {
+        /// The file.
+        file: PathBuf,
+        /// From 1.
+        line: usize,
+        /// What is wrong and what to write instead.
+        message: String,
+    },
 }
 
 struct Hint<'a>(&'a Option<String>);

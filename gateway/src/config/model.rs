@@ -1,5 +1,6 @@
 //! Models and where their weights come from.
 
+use std::fmt;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
@@ -56,6 +57,19 @@ impl Source {
             Self::Path(path) => path,
         };
         path.file_name().and_then(|name| name.to_str()).expect("the file name was checked")
+    }
+}
+
+/// In one word each, for a table.
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wheel { requirement, member } => write!(f, "wheel {requirement} {member}"),
+            Self::Hub { repository, file, revision } => {
+                write!(f, "huggingface {repository}@{revision} {file}")
+            }
+            Self::Path(path) => write!(f, "path {}", path.display()),
+        }
     }
 }
 

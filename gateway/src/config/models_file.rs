@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use aws_lc_rs::digest;
 use engine_api::ModelDigest;
 use serde::Deserialize;
 use toml::Spanned;
@@ -22,6 +23,8 @@ pub struct ModelsConfig {
     pub models: Vec<ModelConfig>,
     /// What runs where.
     pub partitions: Vec<PartitionConfig>,
+    /// SHA-256 of the file, for the audit log.
+    pub digest: [u8; 32],
 }
 
 /// The file as it is written.
@@ -75,7 +78,9 @@ impl ModelsConfig {
             .into_iter()
             .map(|entry| check_model(document, entry))
             .collect::<Result<_, _>>()?;
-        Ok(Self { zones: file.zones, models, partitions: file.partitions })
+        let digest = digest::digest(&digest::SHA256, document.text().as_bytes());
+        let digest = digest.as_ref().try_into().expect("SHA-256 has 32 bytes");
+        Ok(Self { zones: file.zones, models, partitions: file.partitions, digest })
     }
 }
 
