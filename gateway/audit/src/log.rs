@@ -264,12 +264,14 @@ impl Drop for Inner {
 
 /// Makes the directory and takes its lock.
 fn prepare(dir: &Path) -> Result<File, LogError> {
+    let is_new = !dir.exists();
     let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
     made.map_err(failed("creating the audit directory"))?;
-    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+    let parent = dir.parent().filter(|parent| is_new && !parent.as_os_str().is_empty());
+    if let Some(parent) = parent {
         // so that a new directory survives a crash with everything in it
-        let parent = File::open(parent).and_then(|parent| parent.sync_all());
-        parent.map_err(failed("flushing the directory above the audit directory"))?;
+        let flushed = File::open(parent).and_then(|parent| parent.sync_all());
+        flushed.map_err(failed("flushing the directory above the audit directory"))?;
     }
     let mut options = OpenOptions::new();
     let options = options.write(true).create(true).truncate(false).mode(0o600);

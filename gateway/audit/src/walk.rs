@@ -74,7 +74,8 @@ impl Walked {
                     self.complete += line.len() as u64 + 1;
                 }
                 end => {
-                    let rest = line.len() as u64 + remaining(&mut reader).map_err(read)?;
+                    let taken = line.len() as u64 + u64::from(end == End::LineFeed);
+                    let rest = taken + remaining(&mut reader).map_err(read)?;
                     if is_newest && is_torn(end, &line, rest) {
                         self.incomplete = rest;
                         return Ok(());

@@ -60,9 +60,15 @@ pub(crate) fn line(
         return place.error(next, displaced(place, &line, next));
     }
     if line.is_consistent() && line.previous != chain.previous && next > 0 {
-        // it is whole and still names the hash that its predecessor had when it was written
-        let line = place.line.saturating_sub(1).max(1);
-        return Place { line, ..place }.error(next - 1, Finding::Changed);
+        // it is whole, and its neighbours are not both its own: the one that its successor
+        // does not know is the one that was written anew
+        let follower = find(place, next + 1);
+        let follows = follower.as_deref().and_then(Line::parse);
+        if follows.is_some_and(|follower| follower.previous == line.hash) {
+            let line = place.line.saturating_sub(1).max(1);
+            return Place { line, ..place }.error(next - 1, Finding::Changed);
+        }
+        return place.error(next, Finding::Changed);
     }
     if !chain.continues_with(&line) {
         return place.error(next, Finding::Changed);
@@ -88,15 +94,14 @@ fn displaced(place: Place<'_>, line: &Line<'_>, next: u64) -> Finding {
     if line.index < next {
         return Finding::Repeated(line.index);
     }
-    if occurs(place, next) { Finding::Reordered(line.index) } else { Finding::Removed }
+    if find(place, next).is_some() { Finding::Reordered(line.index) } else { Finding::Removed }
 }
 
-/// Whether an entry with this index is anywhere from this segment on.
-fn occurs(place: Place<'_>, index: u64) -> bool {
-    let segments = segment::list(place.dir).unwrap_or_default();
-    let later = segments.into_iter().filter(|segment| *segment >= place.segment);
+/// The line of an entry with this index, anywhere from this segment on.
+fn find(place: Place<'_>, index: u64) -> Option<Vec<u8>> {
+    let segments = segment::list(place.dir).ok()?;
     let mut bytes = Vec::new();
-    for segment in later {
+    for segment in segments.into_iter().filter(|segment| *segment >= place.segment) {
         let Ok(file) = File::open(segment.path(place.dir)) else { continue };
         let mut reader = BufReader::new(file);
         loop {
@@ -106,9 +111,9 @@ fn occurs(place: Place<'_>, index: u64) -> bool {
                 Ok(End::File | End::Nothing) | Err(_) => break,
             }
             if Line::parse(&bytes).is_some_and(|line| line.index == index) {
-                return true;
+                return Some(bytes);
             }
         }
     }
-    false
+    None
 }
