@@ -51,7 +51,10 @@ pub(crate) fn quantize_row(x: &[f32], wanted: Wanted, out: &mut [Block]) {
 #[inline(always)]
 fn quantize(x: &[f32; 32], wanted: Wanted) -> Block {
     // as integers, because then the largest is the same in any order, NaN included
-    let largest = x.iter().map(|x| x.to_bits() & 0x7fff_ffff).fold(0, u32::max);
+    let mut largest = 0;
+    for x in x {
+        largest = largest.max(x.to_bits() & 0x7fff_ffff);
+    }
     let amplitude = f32::from_bits(largest);
     if !amplitude.is_finite() {
         return Block { quads: [0; 8], scale: f32::NAN, starts: [0; 2], sums: [f32::NAN; 2] };
@@ -61,19 +64,29 @@ fn quantize(x: &[f32; 32], wanted: Wanted) -> Block {
     }
     let inverse = 127.0 / amplitude;
     // adding 1.5 * 2^23 leaves the nearest integer (ties to even) in the low bits
-    let rounded: [i32; 32] =
-        std::array::from_fn(|i| (x[i] * inverse + 12_582_912.0).to_bits() as i32 - 0x4b40_0000);
+    let mut rounded = [0; 32];
+    for (rounded, x) in rounded.iter_mut().zip(x) {
+        *rounded = ((x * inverse + 12_582_912.0).to_bits() as i32).wrapping_sub(0x4b40_0000);
+    }
+    let mut sums = [0; 2];
+    for i in 0..16 {
+        // no overflow to check: 16 times 127 at most
+        sums[0] = rounded[i].wrapping_add(sums[0]);
+        sums[1] = rounded[i + 16].wrapping_add(sums[1]);
+    }
+    if wanted.subs == 1 {
+        sums = [sums[0] + sums[1], 0];
+    }
+    let mut quads = [0; 8];
+    for (quad, r) in quads.iter_mut().zip(rounded.as_chunks::<4>().0) {
+        *quad = i32::from_le_bytes([r[0] as u8, r[1] as u8, r[2] as u8, r[3] as u8]);
+    }
     let scale = amplitude / 127.0;
-    let halves = [rounded[..16].iter().sum::<i32>(), rounded[16..].iter().sum()];
-    let sums = if wanted.subs == 2 { halves } else { [halves[0] + halves[1], 0] };
     Block {
-        quads: std::array::from_fn(|i| {
-            let byte = |j: usize| (rounded[4 * i + j] & 0xff) << (8 * j);
-            byte(0) | byte(1) | byte(2) | byte(3)
-        }),
+        quads,
         scale,
-        starts: sums.map(|sum| -wanted.zero * sum),
-        sums: sums.map(|sum| scale * sum as f32),
+        starts: [-wanted.zero * sums[0], -wanted.zero * sums[1]],
+        sums: [scale * sums[0] as f32, scale * sums[1] as f32],
     }
 }
 

@@ -58,6 +58,14 @@ pub(crate) fn max_lanes<L: Lanes>(l: L, x: L::F) -> f32 {
     lanes.into_iter().fold(f32::NEG_INFINITY, |max, x| if x > max { x } else { max })
 }
 
+/// One of 16 equal lanes.
+#[inline(always)]
+pub(crate) fn first_lane<L: Lanes>(l: L, x: L::F) -> f32 {
+    let mut lanes = [0.0; LANES];
+    l.store(x, &mut lanes);
+    lanes[0]
+}
+
 /// Up to 16 numbers as lanes, filled up with `rest`.
 #[inline(always)]
 pub(crate) fn load_part<L: Lanes>(l: L, from: &[f32], rest: f32) -> L::F {

@@ -8,7 +8,7 @@ use crate::lanes::{LANES, Lanes};
 use crate::path::{Kernel, Path, launch};
 use crate::storage::contiguous;
 
-/// `e^(x - max) / sum` of each row of `x` (M, N); (M, N).
+/// `e^(x - max) / sum` of each row of `x` (M, N); (M, N). A row of only `-inf` becomes NaN.
 pub fn softmax(x: &Tensor) -> Result<Tensor> {
     x.apply_op1_no_bwd(&Softmax { path: Path::best() })
 }

@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use crate::float::exp;
+use crate::float::{exp_lanes, first_lane};
 use crate::kv_cache::BLOCK_TOKENS;
 use crate::lanes::{LANES, Lanes};
 use crate::path::Kernel;
@@ -79,6 +79,7 @@ impl<T: CacheElement> Kernel for Task<'_, T> {
         let mut values = vec![0.0; queries.len() * width];
         let mut merged = vec![0.0; queries.len() * width];
         let mut partials = vec![None; queries.len()];
+        let mut fresh = vec![Partial { largest: 0.0, sum: 0.0 }; queries.len()];
         let mut tile = vec![0.0; BLOCK_TOKENS * width];
 
         let last = self.rows.iter().map(|row| row.position as usize).max().unwrap_or(0);
@@ -92,14 +93,11 @@ impl<T: CacheElement> Kernel for Task<'_, T> {
                 score(l, &tile, &queries[active.clone()], self.scale, at, &mut scores[active]);
             }
             let active = active(&queries, first);
-            let fresh: Vec<Partial> = active
-                .clone()
-                .map(|i| {
-                    let count = (queries[i].count - first).min(SPAN);
-                    let (largest, sum) = exponentials(l, &mut scores[i][..count]);
-                    Partial { largest, sum }
-                })
-                .collect();
+            for i in active.clone() {
+                let count = (queries[i].count - first).min(SPAN);
+                let (largest, sum) = exponentials(l, &mut scores[i][..count]);
+                fresh[i] = Partial { largest, sum };
+            }
             values[active.start * width..active.end * width].fill(0.0);
             for block in blocks {
                 let start = block * BLOCK_TOKENS;
@@ -109,9 +107,9 @@ impl<T: CacheElement> Kernel for Task<'_, T> {
                 let values = &mut values[active.start * width..active.end * width];
                 add_values(l, &tile, &queries[active], start, weights, values);
             }
-            for (i, fresh) in active.zip(fresh) {
+            for i in active {
                 let at = i * width..(i + 1) * width;
-                merge(l, &mut partials[i], &mut merged[at.clone()], fresh, &values[at]);
+                merge(l, &mut partials[i], &mut merged[at.clone()], fresh[i], &values[at]);
             }
         }
         self.write(&queries, &partials, &mut merged);
@@ -215,9 +213,10 @@ fn merge<L: Lanes>(
         return;
     };
     let largest = if fresh.largest > old.largest { fresh.largest } else { old.largest };
-    let (keep, add) = (exp(old.largest - largest), exp(fresh.largest - largest));
-    *before = Some(Partial { largest, sum: old.sum.mul_add(keep, fresh.sum * add) });
-    let (keep, add) = (l.splat(keep), l.splat(add));
+    let keep = exp_lanes(l, l.splat(old.largest - largest));
+    let add = exp_lanes(l, l.splat(fresh.largest - largest));
+    let sum = l.fma(l.splat(old.sum), keep, l.mul(l.splat(fresh.sum), add));
+    *before = Some(Partial { largest, sum: first_lane(l, sum) });
     let pieces = merged.as_chunks_mut::<LANES>().0.iter_mut().zip(values.as_chunks::<LANES>().0);
     for (merged, values) in pieces {
         let sum = l.fma(l.load(merged), keep, l.mul(l.load(values), add));

@@ -28,7 +28,10 @@ pub(super) fn keys_across<L: Lanes, T: CacheElement>(
     let columns = tile.as_chunks_mut::<BLOCK_TOKENS>().0;
     for half in 0..BLOCK_TOKENS / LANES {
         for (piece, columns) in columns.chunks_exact_mut(LANES).enumerate() {
-            let square = std::array::from_fn(|i| T::load(l, &block.row(half * LANES + i)[piece]));
+            let mut square = [l.splat(0.0); LANES];
+            for (i, row) in square.iter_mut().enumerate() {
+                *row = T::load(l, &block.row(half * LANES + i)[piece]);
+            }
             for (lanes, column) in l.transpose(square).into_iter().zip(columns) {
                 l.store(lanes, &mut column.as_chunks_mut::<LANES>().0[half]);
             }
@@ -89,9 +92,10 @@ fn score_some<L: Lanes, const Q: usize>(
     for (i, column) in columns.iter().enumerate() {
         let halves = column.as_chunks::<LANES>().0;
         let keys = [l.load(&halves[0]), l.load(&halves[1])];
-        for (sums, q) in sums.iter_mut().zip(q) {
-            let x = l.splat(q[i]);
-            *sums = [l.fma(x, keys[0], sums[0]), l.fma(x, keys[1], sums[1])];
+        for row in 0..Q {
+            let x = l.splat(q[row][i]);
+            sums[row][0] = l.fma(x, keys[0], sums[row][0]);
+            sums[row][1] = l.fma(x, keys[1], sums[row][1]);
         }
     }
     for (sums, scores) in sums.into_iter().zip(&mut scores[first..]) {
@@ -173,10 +177,17 @@ fn add_pieces<L: Lanes, const Q: usize, const P: usize>(
     let at = |q: usize, p: usize| (first + q) * pieces + piece + p;
     let probabilities: [&[f32]; Q] =
         std::array::from_fn(|q| &weights.scores[first + q][weights.at..][..count]);
-    let mut sums: [[L::F; P]; Q] =
-        std::array::from_fn(|q| std::array::from_fn(|p| l.load(&values[at(q, p)])));
+    let mut sums = [[l.splat(0.0); P]; Q];
+    for q in 0..Q {
+        for p in 0..P {
+            sums[q][p] = l.load(&values[at(q, p)]);
+        }
+    }
     for (position, row) in rows.chunks_exact(pieces).take(count).enumerate() {
-        let v: [L::F; P] = std::array::from_fn(|p| l.load(&row[piece + p]));
+        let mut v = [l.splat(0.0); P];
+        for p in 0..P {
+            v[p] = l.load(&row[piece + p]);
+        }
         for q in 0..Q {
             let weight = l.splat(probabilities[q][position]);
             for p in 0..P {

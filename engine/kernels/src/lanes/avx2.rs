@@ -20,26 +20,24 @@ impl Avx2 {
 
 type Pair = [__m256; 2];
 
-#[inline(always)]
-fn each(a: Pair, b: Pair, f: impl Fn(__m256, __m256) -> __m256) -> Pair {
-    [f(a[0], b[0]), f(a[1], b[1])]
-}
-
 /// The 8 groups of 4 columns of a block for the rows `8 * half..`, each a register of 8 rows.
 #[inline(always)]
 fn unpack<C: Codes>(_: Avx2, lines: &[Line], half: usize) -> [__m256i; 8] {
     assert!(lines.len() >= C::LINES && half < 2);
     // SAFETY: the token proves AVX2; a load reads one half of a line, whose count is asserted.
     unsafe {
-        let part = |i: usize| _mm256_load_si256(lines[i].0.as_ptr().add(32 * half).cast());
-        if C::LINES == 4 {
-            let mask = _mm256_set1_epi8(0x0f);
-            let low = |i| _mm256_and_si256(part(i), mask);
-            let high = |i| _mm256_and_si256(_mm256_srli_epi16::<4>(part(i)), mask);
-            [low(0), low(1), low(2), low(3), high(0), high(1), high(2), high(3)]
-        } else {
-            std::array::from_fn(part)
+        let mut codes = [_mm256_setzero_si256(); 8];
+        for i in 0..C::LINES {
+            let part = _mm256_load_si256(lines[i].0.as_ptr().add(32 * half).cast());
+            if C::LINES == 4 {
+                let mask = _mm256_set1_epi8(0x0f);
+                codes[i] = _mm256_and_si256(part, mask);
+                codes[i + 4] = _mm256_and_si256(_mm256_srli_epi16::<4>(part), mask);
+            } else {
+                codes[i] = part;
+            }
         }
+        codes
     }
 }
 
@@ -48,33 +46,59 @@ fn unpack<C: Codes>(_: Avx2, lines: &[Line], half: usize) -> [__m256i; 8] {
 fn dot_groups<C: Codes>(_: Avx2, codes: [__m256i; 4], quads: [i32; 4], start: i32) -> __m256i {
     // SAFETY: the token proves AVX2.
     unsafe {
-        let x = quads.map(|quad| _mm256_set1_epi32(quad));
         let ones = _mm256_set1_epi16(1);
-        let wide = |products| _mm256_madd_epi16(products, ones);
-        if C::MAX <= 15 {
-            // eight products of at most 15 * 127 stay below 2^15
-            let [a, b, c, d]: [_; 4] =
-                std::array::from_fn(|i| _mm256_maddubs_epi16(codes[i], x[i]));
-            let products = _mm256_add_epi16(_mm256_add_epi16(a, b), _mm256_add_epi16(c, d));
-            return _mm256_add_epi32(_mm256_set1_epi32(start), wide(products));
-        }
+        let mut sum = _mm256_setzero_si256();
         if C::MAX <= 63 {
-            // so do four of at most 63 * 127
-            let [a, b, c, d]: [_; 4] =
-                std::array::from_fn(|i| _mm256_maddubs_epi16(codes[i], x[i]));
-            let sums = _mm256_add_epi32(wide(_mm256_add_epi16(a, b)), wide(_mm256_add_epi16(c, d)));
-            return _mm256_add_epi32(_mm256_set1_epi32(start), sums);
+            // eight products of at most 15 * 127 stay below 2^15, and so do four of at most 63 * 127
+            let mut products = [_mm256_setzero_si256(); 4];
+            for i in 0..4 {
+                products[i] = _mm256_maddubs_epi16(codes[i], _mm256_set1_epi32(quads[i]));
+            }
+            let first = _mm256_add_epi16(products[0], products[1]);
+            let second = _mm256_add_epi16(products[2], products[3]);
+            sum = _mm256_set1_epi32(start);
+            if C::MAX <= 15 {
+                let products = _mm256_add_epi16(first, second);
+                return _mm256_add_epi32(sum, _mm256_madd_epi16(products, ones));
+            }
+            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(first, ones));
+            return _mm256_add_epi32(sum, _mm256_madd_epi16(second, ones));
         }
         // two products of at most 128 * 127 do, when the sign of the weight moves to the activation;
         // `start` is the correction for the zero point of 128, which signed weights do not need
-        let mut sum = _mm256_setzero_si256();
         for i in 0..4 {
             let weight = _mm256_xor_si256(codes[i], _mm256_set1_epi8(-128));
-            let products =
-                _mm256_maddubs_epi16(_mm256_abs_epi8(weight), _mm256_sign_epi8(x[i], weight));
-            sum = _mm256_add_epi32(sum, wide(products));
+            let x = _mm256_sign_epi8(_mm256_set1_epi32(quads[i]), weight);
+            let products = _mm256_maddubs_epi16(_mm256_abs_epi8(weight), x);
+            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(products, ones));
         }
         sum
+    }
+}
+
+/// Transposes 8 x 8.
+#[inline(always)]
+fn transpose_quarter(_: Avx2, rows: [__m256; 8]) -> [__m256; 8] {
+    // SAFETY: the token proves AVX2.
+    unsafe {
+        let mut pairs = rows;
+        for i in (0..8).step_by(2) {
+            pairs[i] = _mm256_unpacklo_ps(rows[i], rows[i + 1]);
+            pairs[i + 1] = _mm256_unpackhi_ps(rows[i], rows[i + 1]);
+        }
+        // fours[4 g + c] gets, in its 128-bit part q, the rows 4 g.. of column 4 q + c
+        let mut fours = pairs;
+        for i in [0, 1, 4, 5] {
+            let (a, b) = (pairs[i], pairs[i + 2]);
+            fours[i / 4 * 4 + i % 4 * 2] = _mm256_shuffle_ps::<0b01_00_01_00>(a, b);
+            fours[i / 4 * 4 + i % 4 * 2 + 1] = _mm256_shuffle_ps::<0b11_10_11_10>(a, b);
+        }
+        let mut columns = fours;
+        for i in 0..4 {
+            columns[i] = _mm256_permute2f128_ps::<0x20>(fours[i], fours[i + 4]);
+            columns[i + 4] = _mm256_permute2f128_ps::<0x31>(fours[i], fours[i + 4]);
+        }
+        columns
     }
 }
 
@@ -108,11 +132,12 @@ impl Lanes for Avx2 {
         // SAFETY: token; 16 halves behind the reference.
         unsafe {
             let at = from.as_ptr().cast::<__m128i>();
-            let wide = |halves| {
-                let words = _mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(halves));
-                _mm256_castsi256_ps(words)
-            };
-            [wide(_mm_loadu_si128(at)), wide(_mm_loadu_si128(at.add(1)))]
+            let low = _mm256_cvtepu16_epi32(_mm_loadu_si128(at));
+            let high = _mm256_cvtepu16_epi32(_mm_loadu_si128(at.add(1)));
+            [
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(low)),
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(high)),
+            ]
         }
     }
     #[inline(always)]
@@ -126,22 +151,22 @@ impl Lanes for Avx2 {
     #[inline(always)]
     fn add(self, a: Pair, b: Pair) -> Pair {
         // SAFETY: token.
-        each(a, b, |a, b| unsafe { _mm256_add_ps(a, b) })
+        unsafe { [_mm256_add_ps(a[0], b[0]), _mm256_add_ps(a[1], b[1])] }
     }
     #[inline(always)]
     fn sub(self, a: Pair, b: Pair) -> Pair {
         // SAFETY: token.
-        each(a, b, |a, b| unsafe { _mm256_sub_ps(a, b) })
+        unsafe { [_mm256_sub_ps(a[0], b[0]), _mm256_sub_ps(a[1], b[1])] }
     }
     #[inline(always)]
     fn mul(self, a: Pair, b: Pair) -> Pair {
         // SAFETY: token.
-        each(a, b, |a, b| unsafe { _mm256_mul_ps(a, b) })
+        unsafe { [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])] }
     }
     #[inline(always)]
     fn div(self, a: Pair, b: Pair) -> Pair {
         // SAFETY: token.
-        each(a, b, |a, b| unsafe { _mm256_div_ps(a, b) })
+        unsafe { [_mm256_div_ps(a[0], b[0]), _mm256_div_ps(a[1], b[1])] }
     }
     #[inline(always)]
     fn fma(self, a: Pair, b: Pair, c: Pair) -> Pair {
@@ -151,25 +176,30 @@ impl Lanes for Avx2 {
     #[inline(always)]
     fn max(self, a: Pair, b: Pair) -> Pair {
         // SAFETY: token.
-        each(a, b, |a, b| unsafe { _mm256_max_ps(a, b) })
+        unsafe { [_mm256_max_ps(a[0], b[0]), _mm256_max_ps(a[1], b[1])] }
     }
     #[inline(always)]
     fn min(self, a: Pair, b: Pair) -> Pair {
         // SAFETY: token.
-        each(a, b, |a, b| unsafe { _mm256_min_ps(a, b) })
+        unsafe { [_mm256_min_ps(a[0], b[0]), _mm256_min_ps(a[1], b[1])] }
     }
     #[inline(always)]
     fn power_of_two(self, x: Pair) -> Pair {
         // SAFETY: token.
-        x.map(|x| unsafe {
-            let biased = _mm256_add_epi32(_mm256_castps_si256(x), _mm256_set1_epi32(127));
-            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
-        })
+        unsafe {
+            let bias = _mm256_set1_epi32(127);
+            let low = _mm256_add_epi32(_mm256_castps_si256(x[0]), bias);
+            let high = _mm256_add_epi32(_mm256_castps_si256(x[1]), bias);
+            [
+                _mm256_castsi256_ps(_mm256_slli_epi32::<23>(low)),
+                _mm256_castsi256_ps(_mm256_slli_epi32::<23>(high)),
+            ]
+        }
     }
     #[inline(always)]
     fn to_float(self, x: Self::I) -> Pair {
         // SAFETY: token.
-        x.map(|x| unsafe { _mm256_cvtepi32_ps(x) })
+        unsafe { [_mm256_cvtepi32_ps(x[0]), _mm256_cvtepi32_ps(x[1])] }
     }
     #[inline(always)]
     fn field(self, line: &Line, shift: u32, mask: i32) -> Pair {
@@ -177,19 +207,29 @@ impl Lanes for Avx2 {
         unsafe {
             let at = line.0.as_ptr().cast::<__m256i>();
             let count = _mm_cvtsi32_si128(shift as i32);
-            [at, at.add(1)].map(|at| {
-                let shifted = _mm256_srl_epi32(_mm256_load_si256(at), count);
-                _mm256_cvtepi32_ps(_mm256_and_si256(shifted, _mm256_set1_epi32(mask)))
-            })
+            let mask = _mm256_set1_epi32(mask);
+            let low = _mm256_srl_epi32(_mm256_load_si256(at), count);
+            let high = _mm256_srl_epi32(_mm256_load_si256(at.add(1)), count);
+            [
+                _mm256_cvtepi32_ps(_mm256_and_si256(low, mask)),
+                _mm256_cvtepi32_ps(_mm256_and_si256(high, mask)),
+            ]
         }
     }
     #[inline(always)]
     fn transpose(self, square: [Pair; LANES]) -> [Pair; LANES] {
-        let mut rows = [[0.0; LANES]; LANES];
-        for (x, row) in square.iter().zip(&mut rows) {
-            self.store(*x, row);
+        let mut columns = square;
+        for (row, column) in [(0, 0), (0, 8), (8, 0), (8, 8)] {
+            let mut part = [square[0][0]; 8];
+            for i in 0..8 {
+                part[i] = square[row + i][column / 8];
+            }
+            let part = transpose_quarter(self, part);
+            for i in 0..8 {
+                columns[column + i][row / 8] = part[i];
+            }
         }
-        std::array::from_fn(|i| self.load(&std::array::from_fn(|j| rows[j][i])))
+        columns
     }
 
     #[inline(always)]

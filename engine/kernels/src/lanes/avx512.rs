@@ -1,4 +1,7 @@
 //! One 512-bit register a vector, `vpdpbusd` for the integer products.
+//!
+//! No closures around intrinsics, here and in the kernels' hot loops: a closure is a function of its
+//! own, without the target features, unless the compiler happens to inline it early.
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::*;
@@ -24,15 +27,18 @@ fn unpack<C: Codes>(_: Avx512, lines: &[Line]) -> [__m512i; 8] {
     assert!(lines.len() >= C::LINES);
     // SAFETY: the token proves AVX-512; the loads read whole lines, whose count is asserted.
     unsafe {
-        let line = |i: usize| _mm512_load_si512(lines[i].0.as_ptr().cast());
-        if C::LINES == 4 {
-            let mask = _mm512_set1_epi8(0x0f);
-            let low = |i| _mm512_and_si512(line(i), mask);
-            let high = |i| _mm512_and_si512(_mm512_srli_epi16::<4>(line(i)), mask);
-            [low(0), low(1), low(2), low(3), high(0), high(1), high(2), high(3)]
-        } else {
-            std::array::from_fn(line)
+        let mut codes = [_mm512_setzero_si512(); 8];
+        for i in 0..C::LINES {
+            let line = _mm512_load_si512(lines[i].0.as_ptr().cast());
+            if C::LINES == 4 {
+                let mask = _mm512_set1_epi8(0x0f);
+                codes[i] = _mm512_and_si512(line, mask);
+                codes[i + 4] = _mm512_and_si512(_mm512_srli_epi16::<4>(line), mask);
+            } else {
+                codes[i] = line;
+            }
         }
+        codes
     }
 }
 
@@ -132,35 +138,35 @@ impl Lanes for Avx512 {
     fn transpose(self, square: [__m512; LANES]) -> [__m512; LANES] {
         // SAFETY: token.
         unsafe {
-            let pairs: [__m512; LANES] = std::array::from_fn(|i| {
-                let (a, b) = (square[i / 2 * 2], square[i / 2 * 2 + 1]);
-                if i % 2 == 0 { _mm512_unpacklo_ps(a, b) } else { _mm512_unpackhi_ps(a, b) }
-            });
-            let fours: [__m512; LANES] = std::array::from_fn(|i| {
-                let at = i / 4 * 4 + i % 4 / 2;
-                let (a, b) = (_mm512_castps_pd(pairs[at]), _mm512_castps_pd(pairs[at + 2]));
-                let both =
-                    if i % 2 == 0 { _mm512_unpacklo_pd(a, b) } else { _mm512_unpackhi_pd(a, b) };
-                _mm512_castpd_ps(both)
-            });
-            // fours[4 g + c] holds, in its 128-bit part q, the rows 4 g.. of column 4 q + c
-            let eights: [__m512; LANES] = std::array::from_fn(|i| {
-                let (a, b) = (fours[i / 8 * 8 + i % 4], fours[i / 8 * 8 + i % 4 + 4]);
-                if i % 8 < 4 {
-                    _mm512_shuffle_f32x4::<0b10_00_10_00>(a, b)
-                } else {
-                    _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b)
+            let mut pairs = square;
+            for i in (0..LANES).step_by(2) {
+                pairs[i] = _mm512_unpacklo_ps(square[i], square[i + 1]);
+                pairs[i + 1] = _mm512_unpackhi_ps(square[i], square[i + 1]);
+            }
+            // fours[4 g + c] gets, in its 128-bit part q, the rows 4 g.. of column 4 q + c
+            let mut fours = pairs;
+            for i in (0..LANES).step_by(4) {
+                for j in 0..2 {
+                    let (a, b) =
+                        (_mm512_castps_pd(pairs[i + j]), _mm512_castps_pd(pairs[i + j + 2]));
+                    fours[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+                    fours[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
                 }
-            });
-            // eights[c + 4 o] holds rows 0..8 of the columns c + 4 o and c + 4 o + 8, parts interleaved
-            std::array::from_fn(|i| {
-                let (a, b) = (eights[i % 8], eights[i % 8 + 8]);
-                if i < 8 {
-                    _mm512_shuffle_f32x4::<0b10_00_10_00>(a, b)
-                } else {
-                    _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b)
-                }
-            })
+            }
+            // of eight rows at first, then of all: the even parts of two registers, and the odd ones
+            let mut eights = fours;
+            for i in [0, 1, 2, 3, 8, 9, 10, 11] {
+                let (a, b) = (fours[i], fours[i + 4]);
+                eights[i] = _mm512_shuffle_f32x4::<0b10_00_10_00>(a, b);
+                eights[i + 4] = _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b);
+            }
+            let mut columns = eights;
+            for i in 0..8 {
+                let (a, b) = (eights[i], eights[i + 8]);
+                columns[i] = _mm512_shuffle_f32x4::<0b10_00_10_00>(a, b);
+                columns[i + 8] = _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b);
+            }
+            columns
         }
     }
 
@@ -172,25 +178,28 @@ impl Lanes for Avx512 {
         starts: [&[i32; 2]; R],
     ) -> [[__m512i; 2]; R] {
         let codes = unpack::<C>(self, lines);
-        std::array::from_fn(|row| {
-            // SAFETY: token. A code is at most 255, so no sum of 32 products leaves an i32.
-            unsafe {
+        // SAFETY: token. A code is at most 255, so no sum of 32 products leaves an i32.
+        unsafe {
+            let mut sums = [[_mm512_setzero_si512(); 2]; R];
+            for row in 0..R {
                 let mut first = _mm512_set1_epi32(starts[row][0]);
-                let mut second = match SUBS {
-                    2 => _mm512_set1_epi32(starts[row][1]),
-                    _ => _mm512_setzero_si512(),
-                };
+                let mut second = sums[row][1];
+                if SUBS == 2 {
+                    second = _mm512_set1_epi32(starts[row][1]);
+                }
                 for group in 0..4 {
                     let x = _mm512_set1_epi32(quads[row][group]);
                     first = _mm512_dpbusd_epi32(first, codes[group], x);
                     let x = _mm512_set1_epi32(quads[row][group + 4]);
                     second = _mm512_dpbusd_epi32(second, codes[group + 4], x);
                 }
-                match SUBS {
-                    2 => [first, second],
-                    _ => [_mm512_add_epi32(first, second), _mm512_setzero_si512()],
+                if SUBS == 2 {
+                    sums[row] = [first, second];
+                } else {
+                    sums[row][0] = _mm512_add_epi32(first, second);
                 }
             }
-        })
+            sums
+        }
     }
 }

@@ -19,6 +19,7 @@
 //! and 3 bits a nibble: simple, at the price of memory for kinds that are rare.
 
 use half::f16;
+use rayon::prelude::*;
 
 use crate::ggml::{Columns32, unpack_row};
 use crate::lanes::{Codes, LANES, Line};
@@ -98,18 +99,34 @@ impl Visitor for Pack<'_> {
         let mut lines = vec![Line([0; 64]); tiles * blocks * F::Codes::LINES];
         let mut scales = vec![[F::Scale::from_f32(0.0); LANES]; tiles * blocks * F::VECTORS];
         let row_bytes = self.bytes.len() / self.rows;
-        let mut unpacked = vec![Columns32::default(); blocks];
-        for (row, bytes) in self.bytes.chunks_exact(row_bytes).enumerate() {
-            unpack_row(self.kind, bytes, &mut unpacked);
-            let (first, lane) = (row / LANES * blocks, row % LANES);
-            for (block, columns) in unpacked.iter().enumerate() {
-                let at = first + block;
-                pack_codes(columns, lane, &mut lines[at * F::Codes::LINES..][..F::Codes::LINES]);
-                pack_scales::<F>(columns, lane, &mut scales[at * F::VECTORS..][..F::VECTORS]);
-            }
-        }
+        self.bytes
+            .par_chunks(row_bytes * LANES)
+            .zip(lines.par_chunks_mut(blocks * F::Codes::LINES))
+            .zip(scales.par_chunks_mut(blocks * F::VECTORS))
+            .for_each(|((bytes, lines), scales)| {
+                pack_tile::<F>(self.kind, bytes, row_bytes, lines, scales);
+            });
         let scales = F::Scale::wrap(scales);
         BlockTiles { kind: self.kind, rows: self.rows, blocks, lines, scales }
+    }
+}
+
+/// `bytes` are the rows of the tile, 16 of them but for the last tile.
+fn pack_tile<F: Format>(
+    kind: WeightKind,
+    bytes: &[u8],
+    row_bytes: usize,
+    lines: &mut [Line],
+    scales: &mut [[F::Scale; LANES]],
+) {
+    let blocks = scales.len() / F::VECTORS;
+    let mut unpacked = vec![Columns32::default(); blocks];
+    for (lane, bytes) in bytes.chunks_exact(row_bytes).enumerate() {
+        unpack_row(kind, bytes, &mut unpacked);
+        for (block, columns) in unpacked.iter().enumerate() {
+            pack_codes(columns, lane, &mut lines[block * F::Codes::LINES..][..F::Codes::LINES]);
+            pack_scales::<F>(columns, lane, &mut scales[block * F::VECTORS..][..F::VECTORS]);
+        }
     }
 }
 

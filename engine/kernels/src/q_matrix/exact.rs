@@ -109,7 +109,12 @@ pub(super) fn float_dot<L: Lanes, const R: usize>(
             sums[r][part] = l.fma(w, l.splat(x[r][column]), sums[r][part]);
         }
     }
-    sums.map(|[a, b, c, d]| l.add(l.add(a, b), l.add(c, d)))
+    let mut out = [l.splat(0.0); R];
+    for r in 0..R {
+        let [a, b, c, d] = sums[r];
+        out[r] = l.add(l.add(a, b), l.add(c, d));
+    }
+    out
 }
 
 #[inline(always)]

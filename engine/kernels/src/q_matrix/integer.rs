@@ -113,7 +113,15 @@ impl<F: Format> Part<'_, F> {
         for block in 0..blocks {
             let lines = &lines[block * F::Codes::LINES..][..F::Codes::LINES];
             let vectors = &vectors[block * F::VECTORS..][..F::VECTORS];
-            let dots = dot::<L, F, R>(l, lines, std::array::from_fn(|r| &x[r][block]));
+            let mut quads = [&x[0][block].quads; R];
+            let mut starts = [&x[0][block].starts; R];
+            for r in 1..R {
+                (quads[r], starts[r]) = (&x[r][block].quads, &x[r][block].starts);
+            }
+            let dots = match F::SUBS {
+                1 => l.dot::<F::Codes, 1, R>(lines, quads, starts),
+                _ => l.dot::<F::Codes, 2, R>(lines, quads, starts),
+            };
             for sub in 0..F::SUBS {
                 let at = sub * (F::VECTORS / F::SUBS);
                 let scale = F::Scale::load(l, &vectors[at]);
@@ -130,19 +138,6 @@ impl<F: Format> Part<'_, F> {
         }
         write(l, self.out, first, tile, self.tiles.rows, sums);
         R
-    }
-}
-
-#[inline(always)]
-fn dot<L: Lanes, F: Format, const R: usize>(
-    l: L,
-    lines: &[crate::lanes::Line],
-    x: [&Block; R],
-) -> [[L::I; 2]; R] {
-    let (quads, starts) = (x.map(|x| &x.quads), x.map(|x| &x.starts));
-    match F::SUBS {
-        1 => l.dot::<F::Codes, 1, R>(lines, quads, starts),
-        _ => l.dot::<F::Codes, 2, R>(lines, quads, starts),
     }
 }
 
