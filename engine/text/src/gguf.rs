@@ -11,6 +11,8 @@ mod tensor;
 mod value;
 
 #[cfg(test)]
+pub(crate) mod draft;
+#[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
@@ -26,6 +28,8 @@ use value::Value;
 
 /// Most metadata entries. Real files have a few dozen.
 const ENTRIES_MAX: u64 = 65_536;
+/// Most tensors. The largest models in use have some thousands.
+const TENSORS_MAX: u64 = 65_536;
 /// Longest key in bytes, as the format says.
 const KEY_BYTES_MAX: u64 = 65_535;
 /// Alignment of tensor data where the file names none.
@@ -54,6 +58,7 @@ impl GgufHeader {
         let mut source = Source::new(input, length);
         check_magic(&mut source)?;
         let tensor_count = source.u64("tensor count")?;
+        source.limit("tensor count", tensor_count, TENSORS_MAX)?;
         let entry_count = source.u64("metadata count")?;
         source.limit("metadata count", entry_count, ENTRIES_MAX)?;
         let mut entries = HashMap::new();

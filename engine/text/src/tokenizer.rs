@@ -9,6 +9,9 @@ mod pre_tokenizer;
 mod sentence_pieces;
 mod vocabulary;
 
+#[cfg(test)]
+mod tests;
+
 use byte_pairs::BytePairs;
 use control::ControlScanner;
 pub use error::TokenizerError;

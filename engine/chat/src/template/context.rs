@@ -34,7 +34,7 @@ pub fn variables(mut input: serde_json::Value, template: &Template, now_unix: i6
     if let Some(eos) = &template.eos {
         variables.insert("eos_token", Value::from(eos));
     }
-    Value::from_iter(variables)
+    Value::from_pairs(variables)
 }
 
 /// Keeps the order of keys.

@@ -12,13 +12,15 @@ const HEAD_BYTES_MAX: u64 = 1 << 27;
 pub struct Source<R> {
     input: R,
     offset: u64,
+    /// Where the field that was read last begins.
+    field: u64,
     length: u64,
 }
 
 impl<R: Read> Source<R> {
     /// `length` is the file's, in bytes.
     pub fn new(input: R, length: u64) -> Self {
-        Self { input, offset: 0, length }
+        Self { input, offset: 0, field: 0, length }
     }
 
     /// Bytes read so far.
@@ -41,10 +43,10 @@ impl<R: Read> Source<R> {
         self.limit("bytes before the weights", end, HEAD_BYTES_MAX)
     }
 
-    /// Fails where `value` is over `limit`.
+    /// Fails where `value`, which was read last, is over `limit`.
     pub fn limit(&self, what: &str, value: u64, limit: u64) -> Result<(), GgufError> {
         if value > limit {
-            let (what, offset) = (what.to_owned(), self.offset);
+            let (what, offset) = (what.to_owned(), self.field);
             return Err(GgufError::TooLarge { what, offset, value, limit });
         }
         Ok(())
@@ -89,6 +91,7 @@ impl<R: Read> Source<R> {
     fn fill(&mut self, bytes: &mut [u8]) -> Result<(), GgufError> {
         let offset = self.offset;
         self.input.read_exact(bytes).map_err(|source| GgufError::Read { offset, source })?;
+        self.field = offset;
         self.offset += bytes.len() as u64;
         Ok(())
     }

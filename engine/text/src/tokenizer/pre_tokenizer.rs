@@ -145,3 +145,71 @@ impl Spaces {
         if is_cut { shorter } else { end }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::collections::HashMap;
+    use std::sync::LazyLock;
+
+    use expect_test::{Expect, expect};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    static ALL: LazyLock<HashMap<&str, PreTokenizer>> = LazyLock::new(|| {
+        let names = KNOWN.iter().map(|(names, _)| names[0]);
+        names.map(|name| (name, PreTokenizer::named(name).unwrap())).collect()
+    });
+
+    fn words<'t>(name: &str, text: &'t str) -> Vec<&'t str> {
+        let mut words = Vec::new();
+        ALL[name].cut(text, |word| words.push(word));
+        words
+    }
+
+    fn check(name: &str, text: &str, expected: Expect) {
+        expected.assert_eq(&words(name, text).join("|"));
+    }
+
+    #[test]
+    fn each_rule_cuts_in_its_own_way() {
+        let text = "It's  12345 km/h,\n\n  isn'T it?  ";
+        check("smollm", text, expect![[r#"
+            It|'s|  |1|2|3|4|5| km|/|h|,|
+
+             | isn|'|T| it|?|  "#]]);
+        check("gpt-2", text, expect![[r#"
+            It|'s| | 12345| km|/|h|,|
+
+             | isn|'|T| it|?|  "#]]);
+        check("llama-bpe", text, expect![[r#"
+            It|'s| | |123|45| km|/h|,
+
+            | | isn|'T| it|?|  "#]]);
+        check("qwen2", text, expect![[r#"
+            It|'s| | |1|2|3|4|5| km|/h|,
+
+            | | isn|'T| it|?|  "#]]);
+        check("tekken", text, expect![[r#"
+            It|'s| | |1|2|3|4|5| km|/h|,
+
+            | | isn|'T| it|?|  "#]]);
+        check("default", text, expect![[r#"
+            It|'|s| | |123|45| km|/|h|,|
+
+             | isn|'|T| it|?|  "#]]);
+    }
+
+    proptest! {
+        #[test]
+        fn words_are_the_text(text in "(\\PC|\\pC| |\n|\r|1|a|')*") {
+            for name in ALL.keys() {
+                let words = words(name, &text);
+                prop_assert_eq!(words.concat(), text.as_str());
+                prop_assert!(words.iter().all(|word| !word.is_empty()));
+            }
+        }
+    }
+}

@@ -7,8 +7,8 @@ const TOKENS: &str = "tokenizer.ggml.tokens";
 const TOKEN_TYPE: &str = "tokenizer.ggml.token_type";
 
 /// Names of tokens that end an answer, whether or not the file's metadata points at them
-/// (llama.cpp's list in llama-vocab.cpp).
-const END_NAMES: [&str; 18] = [
+/// (llama.cpp's list in llama-vocab.cpp, without `</s>`, which is HTML in Gemma).
+const END_NAMES: [&str; 17] = [
     "<|eot_id|>",
     "<|eom_id|>",
     "<|im_end|>",
@@ -26,7 +26,6 @@ const END_NAMES: [&str; 18] = [
     "_<EOT>",
     "[EOT]",
     "[EOS]",
-    "</s>",
 ];
 
 /// Which kind of tokenizer the file describes (`tokenizer.ggml.model`).

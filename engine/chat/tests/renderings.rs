@@ -1,0 +1,88 @@
+//! Our renderings against those of Python's Jinja (see renderings.py).
+#![allow(clippy::unwrap_used)]
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use engine_api::{Conversation, FunctionCall, Message, ToolCall};
+use engine_chat::{Template, TemplateError, TemplateOptions};
+use engine_text::GgufHeader;
+use serde_json::Value;
+
+fn folder() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests"))
+}
+
+fn source(template: &str) -> String {
+    std::fs::read_to_string(folder().join(format!("templates/{template}.jinja"))).unwrap()
+}
+
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
+}
+
+fn items(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn conversation(json: &Value) -> Conversation {
+    let tool_call = |call: &Value| ToolCall {
+        id: text(&call["id"]).unwrap(),
+        function: FunctionCall {
+            name: text(&call["function"]["name"]).unwrap(),
+            arguments: text(&call["function"]["arguments"]).unwrap(),
+        },
+    };
+    let message = |message: &Value| Message {
+        role: serde_json::from_value(message["role"].clone()).unwrap(),
+        content: text(&message["content"]),
+        name: text(&message["name"]),
+        tool_calls: items(&message["tool_calls"]).map(tool_call).collect(),
+        tool_call_id: text(&message["tool_call_id"]),
+    };
+    Conversation {
+        messages: items(&json["messages"]).map(message).collect(),
+        tools: items(&json["tools"]).cloned().collect(),
+    }
+}
+
+#[test]
+fn renderings_are_those_of_python() {
+    let file = std::fs::read_to_string(folder().join("renderings.json")).unwrap();
+    let file: Value = serde_json::from_str(&file).unwrap();
+    let mut templates = HashMap::new();
+    for rendering in items(&file["renderings"]) {
+        let name = rendering["template"].as_str().unwrap();
+        let template = templates.entry(name).or_insert_with(|| {
+            let bos = text(&file["bos"]);
+            Template::compile_with(&source(name), TemplateOptions { bos, ..Default::default() })
+                .unwrap()
+        });
+        let of = rendering["conversation"].as_str().unwrap();
+        let conversation = conversation(&file["conversations"][of]);
+        let got = template.render(&conversation, file["now"].as_i64().unwrap());
+        match (rendering["text"].as_str(), rendering["raised"].as_str()) {
+            (Some(text), _) => assert_eq!(got.unwrap().text, text, "{name}, {of}"),
+            (_, Some(message)) => {
+                assert_eq!(got, Err(TemplateError::Raised(message.into())), "{name}, {of}");
+            }
+            // what Python cannot do either: null is no text
+            _ => assert!(matches!(got, Err(TemplateError::Failed { .. })), "{name}, {of}: {got:?}"),
+        }
+    }
+    assert_eq!(templates.len(), 3);
+}
+
+#[test]
+fn the_template_is_the_one_in_the_model_file() {
+    let model = std::env::var_os("HANSE_MODEL").map_or_else(
+        || {
+            let model = "data/models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf";
+            Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().join(model)
+        },
+        PathBuf::from,
+    );
+    assert!(model.exists(), "{} is missing: run `tests/run` once", model.display());
+    let header = GgufHeader::read(&model).unwrap();
+    assert_eq!(header.text("tokenizer.chat_template"), Some(source("smollm2").as_str()));
+}
