@@ -119,3 +119,6 @@ impl Journal {
         Ok(Entry::New(Event::Usage(usage)))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,8 @@ mod roster;
 mod sockets;
 mod status;
 mod supervisor;
+#[cfg(test)]
+mod testing;
 
 pub use config::{FleetConfig, FleetLimits, FleetModel, PartitionConfig, WorkerCommand};
 pub use error::FleetError;

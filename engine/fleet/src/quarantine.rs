@@ -60,3 +60,36 @@ impl Quarantine {
         self.hasher.hash_one((submission.namespace, prompt.model_digest, &prompt.ids))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use engine_api::{CacheNamespace, Seed};
+
+    use super::*;
+    use crate::testing::submission;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_prompt_is_remembered_for_its_tenant_and_forgotten_in_time() {
+        let quarantine = Quarantine::new(Duration::from_secs(60));
+        let bad = submission(&["a"]);
+        quarantine.add(&bad);
+        let mut again = submission(&["b"]);
+        again.sampling.seed = Seed(9);
+        assert!(quarantine.has(&again));
+        again.namespace = CacheNamespace([5; 16]);
+        assert!(!quarantine.has(&again), "another tenant asks the same");
+        tokio::time::advance(Duration::from_secs(61)).await;
+        assert!(!quarantine.has(&bad));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_memory_is_bounded() {
+        let quarantine = Quarantine::new(Duration::from_secs(60));
+        for number in 0..ENTRIES_MAX as u32 + 10 {
+            let mut bad = submission(&["a"]);
+            bad.prompt.ids = vec![engine_api::TokenId(number)].into();
+            quarantine.add(&bad);
+        }
+        assert_eq!(quarantine.current().len(), ENTRIES_MAX);
+    }
+}

@@ -78,3 +78,6 @@ fn token_ids(ids: Vec<u32>) -> impl Iterator<Item = TokenId> {
 fn numbers(ids: &[TokenId]) -> Vec<u32> {
     ids.iter().map(|id| id.0).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,6 +41,12 @@ impl Outbox {
         (Self { queue: queue.clone() }, Outgoing { queue })
     }
 
+    /// An outbox that nobody reads, for tests of what fills it.
+    pub fn detached() -> Self {
+        let queue = Queue { frames: VecDeque::new(), credit: 0, closed: false, reader: None };
+        Self { queue: Arc::new(Mutex::new(queue)) }
+    }
+
     /// Sends a request. An error says that it is larger than a frame may be.
     pub fn submit(&self, submit: Submit) -> Result<(), FrameError> {
         let frame = proto::Down::from(Down::Submit(Box::new(submit)));
@@ -143,3 +149,6 @@ impl Drop for Outgoing {
         queue.frames.clear();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@
 mod bench;
 mod connection;
 mod desk;
+mod fault;
 mod mailbox;
 
 use std::io::Read;
@@ -24,6 +25,7 @@ use tracing::{error, info};
 use crate::{Activations, Core, CoreCard, CoreConfig, WorkerArgs};
 use bench::{Bench, Order};
 use connection::Reception;
+use fault::Fault;
 
 /// Orders that wait for the end of a step; beyond them connections are not read.
 const ORDERS_MAX: usize = 256;
@@ -74,7 +76,7 @@ async fn serve(args: WorkerArgs) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {}", args.socket.display()))?;
     let (stage, stages) = watch::channel(Stage::Loading(Loading { done: 0, total: 0 }));
     let (orders, waiting) = mpsc::channel(ORDERS_MAX);
-    let bench = Bench::new(waiting, args.epoch);
+    let bench = Bench::new(waiting, args.epoch, Fault::of(&args));
     let reception = Arc::new(Reception {
         epoch: engine_api::Epoch(args.epoch),
         orders: orders.clone(),

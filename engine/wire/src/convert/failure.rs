@@ -11,7 +11,7 @@ use crate::proto::{self, failed::Error};
 
 /// Fields and operations that an error may name. Both ends are built together, so a name
 /// outside this list is a frame that none of our workers sent.
-const NAMES: [&str; 24] = [
+pub(super) const NAMES: [&str; 24] = [
     "best_of",
     "completion",
     "embeddings",

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{error, warn};
 
 use super::desk::Desk;
+use super::fault::Fault;
 use super::mailbox::{Mailbox, Undeliverable};
 use crate::{Core, CoreEvent, SequenceKey};
 
@@ -87,16 +88,18 @@ pub(super) struct Bench {
     orders: mpsc::Receiver<Order>,
     pulse: Arc<Pulse>,
     epoch: Epoch,
+    fault: Fault,
     desks: HashMap<u64, Desk>,
     draining: bool,
 }
 
 impl Bench {
-    pub(super) fn new(orders: mpsc::Receiver<Order>, epoch: u64) -> Self {
+    pub(super) fn new(orders: mpsc::Receiver<Order>, epoch: u64, fault: Fault) -> Self {
         let (load, _) = watch::channel(Load::default());
         let pulse = Pulse { steps: AtomicU64::new(0), busy: AtomicBool::new(false), load };
         let pulse = Arc::new(pulse);
-        Self { orders, pulse, epoch: Epoch(epoch), desks: HashMap::new(), draining: false }
+        let (epoch, desks) = (Epoch(epoch), HashMap::new());
+        Self { orders, pulse, epoch, fault, desks, draining: false }
     }
 
     pub(super) fn pulse(&self) -> Arc<Pulse> {
@@ -174,6 +177,7 @@ impl Bench {
         let Some(desk) = self.desks.get_mut(&connection) else {
             return;
         };
+        self.fault.strike(&submit.submission);
         let stream = submit.stream;
         let request = submit.submission.id.clone();
         let taken = if desk.is_draining() {
