@@ -8,6 +8,9 @@ mod error;
 mod outline;
 mod python;
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 
 use engine_api::Conversation;

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use engine_api::{Conversation, FunctionCall, Message, ToolCall};
+use engine_api::{Conversation, FunctionCall, Message, Role, ToolCall};
 use engine_chat::{Template, TemplateError, TemplateOptions};
 use engine_text::GgufHeader;
 use serde_json::Value;
@@ -71,6 +71,24 @@ fn renderings_are_those_of_python() {
         }
     }
     assert_eq!(templates.len(), 3);
+}
+
+/// The bounds are for attacks: a conversation that fills a large context stays far below them.
+#[test]
+fn a_long_conversation_is_within_the_bounds() {
+    let turn = |index: usize| Message {
+        role: if index.is_multiple_of(2) { Role::User } else { Role::Assistant },
+        content: Some("word ".repeat(800)),
+        name: Some(format!("speaker {}", index % 7)),
+        tool_calls: Vec::new(),
+        tool_call_id: None,
+    };
+    let messages = (0..1001).map(turn).collect();
+    let long = Conversation { messages, tools: vec![serde_json::json!({ "type": "function" })] };
+    for name in ["smollm2", "tools"] {
+        let template = Template::compile(&source(name), ["<|im_end|>"]).unwrap();
+        assert!(template.render(&long, 0).unwrap().text.len() > 4_000_000, "{name}");
+    }
 }
 
 #[test]

@@ -176,30 +176,54 @@ mod tests {
     #[test]
     fn each_rule_cuts_in_its_own_way() {
         let text = "It's  12345 km/h,\n\n  isn'T it?  ";
-        check("smollm", text, expect![[r#"
+        check(
+            "smollm",
+            text,
+            expect![[r#"
             It|'s|  |1|2|3|4|5| km|/|h|,|
 
-             | isn|'|T| it|?|  "#]]);
-        check("gpt-2", text, expect![[r#"
+             | isn|'|T| it|?|  "#]],
+        );
+        check(
+            "gpt-2",
+            text,
+            expect![[r#"
             It|'s| | 12345| km|/|h|,|
 
-             | isn|'|T| it|?|  "#]]);
-        check("llama-bpe", text, expect![[r#"
+             | isn|'|T| it|?|  "#]],
+        );
+        check(
+            "llama-bpe",
+            text,
+            expect![[r#"
             It|'s| | |123|45| km|/h|,
 
-            | | isn|'T| it|?|  "#]]);
-        check("qwen2", text, expect![[r#"
+            | | isn|'T| it|?|  "#]],
+        );
+        check(
+            "qwen2",
+            text,
+            expect![[r#"
             It|'s| | |1|2|3|4|5| km|/h|,
 
-            | | isn|'T| it|?|  "#]]);
-        check("tekken", text, expect![[r#"
+            | | isn|'T| it|?|  "#]],
+        );
+        check(
+            "tekken",
+            text,
+            expect![[r#"
             It|'s| | |1|2|3|4|5| km|/h|,
 
-            | | isn|'T| it|?|  "#]]);
-        check("default", text, expect![[r#"
+            | | isn|'T| it|?|  "#]],
+        );
+        check(
+            "default",
+            text,
+            expect![[r#"
             It|'|s| | |123|45| km|/|h|,|
 
-             | isn|'|T| it|?|  "#]]);
+             | isn|'|T| it|?|  "#]],
+        );
     }
 
     proptest! {
