@@ -73,6 +73,8 @@ TENANTS = {
     "werk": (["DE"], 100_000),
     "eu": (["EU"], 100_000),
     "klein": (["DE"], 2),
+    # the one that `gateway env` speaks for
+    "development": (["EU"], 100_000),
 }
 
 
@@ -141,6 +143,9 @@ class Gateway:
         ]
 
     def start(self) -> "Gateway":
+        for tenant in TENANTS:
+            if tenant not in self.keys:
+                self.keys[tenant] = self.create_key(tenant)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [built("gateway"), *self.flags()],
@@ -153,9 +158,6 @@ class Gateway:
             assert ended is None, f"the gateway ended with {ended}:\n{self.log_text()}"
             assert time.monotonic() < deadline, f"not ready:\n{self.log_text()}"
             time.sleep(0.05)
-        for tenant in TENANTS:
-            if tenant not in self.keys:
-                self.keys[tenant] = self.create_key(tenant)
         return self
 
     def _is_ready(self) -> bool:
@@ -168,9 +170,8 @@ class Gateway:
             return False
 
     def create_key(self, tenant: str) -> str:
-        """The key is the last word that the command prints on its standard output."""
-        output = self.command("keys", "create", "--tenant", tenant).stdout
-        return output.split()[-1]
+        """The key alone is on the command's standard output."""
+        return self.command("keys", "create", "--tenant", tenant).stdout.strip()
 
     def command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
         """Runs another command of the gateway on the same data."""
