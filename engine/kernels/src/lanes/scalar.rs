@@ -18,7 +18,7 @@ fn each(a: Array, b: Array, f: impl Fn(f32, f32) -> f32) -> Array {
 impl Lanes for Scalar {
     type F = Array;
     type I = [i32; LANES];
-    const ROWS_MAX: usize = 4;
+    const ROWS_MAX: usize = 1;
 
     #[inline(always)]
     fn splat(self, x: f32) -> Array {

@@ -90,11 +90,12 @@ impl<F: Format> Kernel for Part<'_, F> {
             let mut row = 0;
             while row < self.rows {
                 let left = self.rows - row;
-                row += match left {
-                    8.. if L::ROWS_MAX >= 8 => self.rows_of_tile::<L, 8>(lanes, tile, row),
-                    4.. if L::ROWS_MAX >= 4 => self.rows_of_tile::<L, 4>(lanes, tile, row),
-                    2.. => self.rows_of_tile::<L, 2>(lanes, tile, row),
-                    _ => self.rows_of_tile::<L, 1>(lanes, tile, row),
+                row += if L::ROWS_MAX >= 8 && left >= 8 {
+                    self.rows_of_tile::<L, 8>(lanes, tile, row)
+                } else if L::ROWS_MAX >= 4 && left >= 4 {
+                    self.rows_of_tile::<L, 4>(lanes, tile, row)
+                } else {
+                    self.rows_of_tile::<L, 1>(lanes, tile, row)
                 };
             }
         }
