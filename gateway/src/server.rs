@@ -3,7 +3,6 @@
 mod assembly;
 mod lifetime;
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,6 +75,7 @@ impl Default for Settings {
 /// A gateway that is bound to its address.
 pub struct Server {
     listener: Listener,
+    address: SocketAddr,
     router: Router,
     certificate: Arc<ServedCertificate>,
     settings: Settings,
@@ -92,8 +92,9 @@ impl Server {
         parts: Parts,
         settings: Settings,
     ) -> Result<Self, ServeError> {
-        let bound = Listener::bind(address).await;
-        let listener = bound.map_err(|source| ServeError::Bind { address, source })?;
+        let failed = |source| ServeError::Bind { address, source };
+        let listener = Listener::bind(address).await.map_err(failed)?;
+        let address = listener.address().map_err(failed)?;
         let policies = ("policies", Digest(*parts.policies.digest().as_bytes()));
         let configuration = [vec![policies], parts.configuration].concat();
         let lifetime = Lifetime::begin(parts.log.clone(), configuration).await?;
@@ -115,12 +116,12 @@ impl Server {
             bounds: settings.api.clone(),
         }));
         let certificate = parts.certificate;
-        Ok(Self { listener, router, certificate, settings, drain, ledger, lifetime })
+        Ok(Self { listener, address, router, certificate, settings, drain, ledger, lifetime })
     }
 
     /// The bound address.
-    pub fn address(&self) -> io::Result<SocketAddr> {
-        self.listener.address()
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// What stops it.
@@ -130,9 +131,9 @@ impl Server {
 
     /// Serves until the drain is over and the end of every request is in the log.
     pub async fn serve(self) -> Result<(), ServeError> {
-        let watch = Arc::clone(&self.certificate).watch(self.settings.certificate_every);
+        let Self { listener, router, certificate, settings, drain, ledger, lifetime, .. } = self;
+        let watch = certificate.watch(settings.certificate_every).map_err(ServeError::Signals)?;
         let watch = tokio::spawn(watch);
-        let Self { listener, router, certificate, settings, drain, ledger, lifetime } = self;
         listener.serve(certificate, &settings.edge, drain.clone(), router).await;
         // tasks that write an answer notice that its connection has ended
         ledger.settled().await;

@@ -84,23 +84,33 @@ impl ServedCertificate {
         Ok(Reload::Exchanged)
     }
 
-    /// Looks at the files every `period` and at every SIGHUP, for ever.
-    pub async fn watch(self: Arc<Self>, period: Duration) -> std::io::Result<()> {
+    /// What looks at the files every `period` and at every SIGHUP, for ever.
+    pub fn watch(
+        self: &Arc<Self>,
+        period: Duration,
+    ) -> std::io::Result<impl Future<Output = ()> + use<>> {
         let mut hangups = signal(SignalKind::hangup())?;
-        let mut ticks = tokio::time::interval(period);
-        loop {
-            tokio::select! {
-                _ = ticks.tick() => {}
-                _ = hangups.recv() => {}
+        let served = Arc::clone(self);
+        Ok(async move {
+            let mut ticks = tokio::time::interval(period);
+            loop {
+                tokio::select! {
+                    _ = ticks.tick() => {}
+                    _ = hangups.recv() => {}
+                }
+                served.look();
             }
-            match self.reload() {
-                Ok(Reload::Unchanged) => {}
-                Ok(Reload::Exchanged) => tracing::info!("the certificate was exchanged"),
-                Err(error) => tracing::error!(
-                    error = causes(&error),
-                    "the certificate was not exchanged, the old one is still served"
-                ),
-            }
+        })
+    }
+
+    fn look(&self) {
+        match self.reload() {
+            Ok(Reload::Unchanged) => {}
+            Ok(Reload::Exchanged) => tracing::info!("the certificate was exchanged"),
+            Err(error) => tracing::error!(
+                error = causes(&error),
+                "the certificate was not exchanged, the old one is still served"
+            ),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! How a gateway stops: it says so, finishes what runs, and ends what does not finish.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,25 +50,28 @@ impl Drain {
         });
     }
 
-    /// Starts draining at the first SIGTERM or SIGINT, and ends at the second or `deadline`
-    /// after the first, whatever comes first.
-    pub async fn on_signals(self, deadline: Duration) -> std::io::Result<()> {
+    /// What drains at the first SIGTERM or SIGINT, and ends at the second or `deadline` after
+    /// the first, whatever comes first. Signals count from this call on.
+    pub fn on_signals(&self, deadline: Duration) -> io::Result<impl Future<Output = ()> + use<>> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            // somebody else drains
-            () = self.reached(Phase::Draining) => {}
-        }
-        tracing::info!(deadline_s = deadline.as_secs(), "draining; a second signal ends it now");
-        self.advance(Phase::Draining);
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            () = tokio::time::sleep(deadline) => {}
-        }
-        self.advance(Phase::Ended);
-        Ok(())
+        let drain = self.clone();
+        Ok(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+                // somebody else drains
+                () = drain.reached(Phase::Draining) => {}
+            }
+            let deadline_s = deadline.as_secs();
+            tracing::info!(deadline_s, "draining; a second signal ends it now");
+            drain.advance(Phase::Draining);
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+                () = tokio::time::sleep(deadline) => {}
+            }
+            drain.advance(Phase::Ended);
+        })
     }
 }

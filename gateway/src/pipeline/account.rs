@@ -156,7 +156,13 @@ impl Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
+        let ending = if std::thread::panicking() {
+            self.progress.failed(Refusal::Internal.kind().2);
+            Ending::Failed
+        } else {
+            Ending::Cancelled
+        };
         // hands over and no more: the ledger's writer does the writing
-        let _ = self.hand_over(Ending::Cancelled);
+        let _ = self.hand_over(ending);
     }
 }

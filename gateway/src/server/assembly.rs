@@ -118,8 +118,9 @@ pub async fn run(
     };
     let drain_max = config.settings.drain_max;
     let server = Server::bind(config.address, parts, config.settings).await?;
-    let (address, drain) = (server.address().map_err(ServeError::Signals)?, server.drain());
-    let signals = tokio::spawn(drain.clone().on_signals(drain_max));
+    let (address, drain) = (server.address(), server.drain());
+    let signals = drain.on_signals(drain_max).map_err(ServeError::Signals)?;
+    let signals = tokio::spawn(signals);
     let waiting = tokio::spawn(call_when_ready(fleet.clone(), places, drain, address, ready));
     let served = server.serve().await;
     waiting.abort();

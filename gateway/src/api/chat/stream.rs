@@ -4,19 +4,19 @@
 //! does not read fills the channel, and the task stops taking events; other requests go on. A
 //! reader that goes away closes the channel, and the task cancels the run.
 
-use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use engine_api::{EngineError, Event};
+use futures_util::Stream;
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
-use tokio_stream::StreamExt;
-use tokio_stream::wrappers::ReceiverStream;
 use tracing::{Instrument, Span};
 
 use super::chunks::{self, Chunks, DONE, KEEP_ALIVE};
@@ -29,12 +29,11 @@ const PIECE_BYTES: usize = 16 * 1024;
 
 /// The response, whose body is written by a task of its own.
 pub fn respond(run: Run, chunks: Chunks, bounds: &ApiBounds) -> Response {
-    let (pieces, body) = mpsc::channel(bounds.frames_max.max(1));
+    let (pieces, taken) = mpsc::channel(bounds.frames_max.max(1));
     let reader = Reader { pieces, stall_max: bounds.reader_stall_max };
     let answer = answer(run, chunks, reader, bounds.keep_alive_every);
     tokio::spawn(answer.instrument(Span::current()));
-    let body = ReceiverStream::new(body).map(Ok::<Bytes, Infallible>);
-    let mut response = Response::new(Body::from_stream(body));
+    let mut response = Response::new(Body::from_stream(Pieces { taken, ended: false }));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -43,9 +42,48 @@ pub fn respond(run: Run, chunks: Chunks, bounds: &ApiBounds) -> Response {
     response
 }
 
+/// Part of the body.
+enum Piece {
+    More(Bytes),
+    /// The last one.
+    Last(Bytes),
+}
+
+/// The body. One that stops without a last piece breaks the connection, because an end in
+/// good order would look like success.
+struct Pieces {
+    taken: mpsc::Receiver<Piece>,
+    ended: bool,
+}
+
+/// The answer was given up.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer ended before its end")]
+struct Broken;
+
+impl Stream for Pieces {
+    type Item = Result<Bytes, Broken>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let taken = ready!(self.taken.poll_recv(context));
+        Poll::Ready(match taken {
+            Some(Piece::More(bytes)) => Some(Ok(bytes)),
+            Some(Piece::Last(bytes)) => {
+                self.ended = true;
+                Some(Ok(bytes))
+            }
+            None if self.ended => None,
+            None => {
+                self.ended = true;
+                Some(Err(Broken))
+            }
+        })
+    }
+}
+
 /// The way to the client.
 struct Reader {
-    pieces: mpsc::Sender<Bytes>,
+    pieces: mpsc::Sender<Piece>,
     stall_max: Duration,
 }
 
@@ -53,10 +91,7 @@ struct Reader {
 struct Gone;
 
 impl Reader {
-    async fn write(&self, piece: Bytes) -> Result<(), Gone> {
-        if piece.is_empty() {
-            return Ok(());
-        }
+    async fn write(&self, piece: Piece) -> Result<(), Gone> {
         self.pieces.send_timeout(piece, self.stall_max).await.map_err(|_| Gone)
     }
 
@@ -90,7 +125,7 @@ async fn answer(mut run: Run, mut chunks: Chunks, reader: Reader, keep_alive_eve
         Some(refused) => error_event(&refused.refusal),
     };
     // the run is settled: whether the client still reads changes nothing
-    let _ = reader.write(last).await;
+    let _ = reader.write(Piece::Last(last)).await;
 }
 
 async fn events(
@@ -106,7 +141,7 @@ async fn events(
             () = reader.gone() => return Ended::Gone,
             next = run.next() => next,
             () = sleep_until(silent_until) => {
-                if reader.write(KEEP_ALIVE).await.is_err() {
+                if reader.write(Piece::More(KEEP_ALIVE)).await.is_err() {
                     return Ended::Gone;
                 }
                 silent_until = Instant::now() + keep_alive_every;
@@ -119,9 +154,9 @@ async fn events(
         let (piece, failed) = piece(next, run, chunks);
         if !piece.is_empty() {
             silent_until = Instant::now() + keep_alive_every;
-        }
-        if reader.write(piece).await.is_err() {
-            return Ended::Gone;
+            if reader.write(Piece::More(piece)).await.is_err() {
+                return Ended::Gone;
+            }
         }
         if let Some(error) = failed {
             return Ended::Failed(error);

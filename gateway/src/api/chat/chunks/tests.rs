@@ -1,1 +1,138 @@
+use engine_api::{
+    CandidateToken, Epoch, FinishReason, Finished, ModelDigest, NumericsClass, PartitionId,
+    Placement, Token, TokenId, TokenLogprob, ZoneId,
+};
+use expect_test::{Expect, expect};
 
+use super::*;
+
+fn placed() -> Event {
+    Event::Placed(Placement {
+        partition: PartitionId::new("p"),
+        zone: ZoneId::new("eu-de-1"),
+        epoch: Epoch(1),
+        model_digest: ModelDigest([0xab; 32]),
+        numerics: NumericsClass::new("cpu-v1"),
+    })
+}
+
+fn token(choice: u8, index: u32, text: &str) -> Event {
+    let text = text.to_owned();
+    Event::Token(Token { choice, index, id: TokenId(7), text, logprob: None })
+}
+
+fn finished(choice: u8, text: &str) -> Event {
+    Event::Finished(Finished { choice, reason: FinishReason::Stop, text: text.to_owned() })
+}
+
+fn usage() -> Event {
+    Event::Usage(Usage { prompt_tokens: 5, completion_tokens: 3, cached_tokens: 2 })
+}
+
+fn check(rendering: Rendering, choices: u32, events: Vec<Event>, expected: Expect) {
+    let head = Head { id: "i".into(), created: 1, model: "m".into(), service_tier: false };
+    let choices = Choices::new(choices).expect("in range");
+    let mut chunks = Chunks::new(head, rendering, choices, 5);
+    let mut out = BytesMut::new();
+    events.into_iter().for_each(|event| chunks.write(event, &mut out));
+    let text = String::from_utf8(out.to_vec()).expect("JSON is text");
+    // what is the same in every chunk is shown once, by the first test
+    let head = r#""id":"i","object":"chat.completion.chunk","created":1,"model":"m","system_fingerprint":"cpu-v1/abababababab","#;
+    expected.assert_eq(&text.replace(head, "").replace("\n\n", "\n"));
+}
+
+#[test]
+fn a_chunk_has_every_field_that_clients_need() {
+    let head = Head { id: "i".into(), created: 1, model: "m".into(), service_tier: true };
+    let mut chunks = Chunks::new(head, Rendering::default(), Choices::ONE, 5);
+    let mut out = BytesMut::new();
+    chunks.write(placed(), &mut out);
+    expect![[r#"
+        data: {"id":"i","object":"chat.completion.chunk","created":1,"model":"m","system_fingerprint":"cpu-v1/abababababab","service_tier":"default","choices":[{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]}
+
+    "#]].assert_eq(std::str::from_utf8(&out).expect("text"));
+}
+
+#[test]
+fn role_then_content_then_finish_then_usage() {
+    let rendering = Rendering { include_usage: true, ..Rendering::default() };
+    let events = vec![
+        placed(),
+        token(0, 0, "Hel"),
+        token(0, 1, ""),
+        token(0, 2, "lo\n\"x\""),
+        finished(0, "!"),
+        usage(),
+    ];
+    check(
+        rendering,
+        1,
+        events,
+        expect![[r#"
+        data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}],"usage":null}
+        data: {"choices":[{"index":0,"delta":{"content":"Hel"},"logprobs":null,"finish_reason":null}],"usage":null}
+        data: {"choices":[{"index":0,"delta":{"content":"lo\n\"x\""},"logprobs":null,"finish_reason":null}],"usage":null}
+        data: {"choices":[{"index":0,"delta":{"content":"!"},"logprobs":null,"finish_reason":null}],"usage":null}
+        data: {"choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}],"usage":null}
+        data: {"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":3,"total_tokens":8,"prompt_tokens_details":{"cached_tokens":2},"completion_tokens_details":{"reasoning_tokens":0}}}
+    "#]],
+    );
+}
+
+#[test]
+fn choices_interleave_and_a_second_placement_is_not_seen() {
+    let events = vec![
+        placed(),
+        token(1, 0, "b"),
+        token(0, 0, "a"),
+        placed(),
+        finished(1, ""),
+        token(0, 1, "c"),
+        finished(0, ""),
+        usage(),
+    ];
+    check(
+        Rendering::default(),
+        2,
+        events,
+        expect![[r#"
+        data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]}
+        data: {"choices":[{"index":1,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]}
+        data: {"choices":[{"index":1,"delta":{"content":"b"},"logprobs":null,"finish_reason":null}]}
+        data: {"choices":[{"index":0,"delta":{"content":"a"},"logprobs":null,"finish_reason":null}]}
+        data: {"choices":[{"index":1,"delta":{},"logprobs":null,"finish_reason":"stop"}]}
+        data: {"choices":[{"index":0,"delta":{"content":"c"},"logprobs":null,"finish_reason":null}]}
+        data: {"choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}]}
+    "#]],
+    );
+}
+
+#[test]
+fn usage_so_far_is_in_every_chunk_where_asked() {
+    let rendering = Rendering { continuous_usage: true, ..Rendering::default() };
+    check(
+        rendering,
+        1,
+        vec![placed(), token(0, 0, "a"), finished(0, ""), usage()],
+        expect![[r#"
+        data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}],"usage":{"prompt_tokens":5,"completion_tokens":0,"total_tokens":5,"prompt_tokens_details":{"cached_tokens":0},"completion_tokens_details":{"reasoning_tokens":0}}}
+        data: {"choices":[{"index":0,"delta":{"content":"a"},"logprobs":null,"finish_reason":null}],"usage":{"prompt_tokens":5,"completion_tokens":1,"total_tokens":6,"prompt_tokens_details":{"cached_tokens":0},"completion_tokens_details":{"reasoning_tokens":0}}}
+        data: {"choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":5,"completion_tokens":1,"total_tokens":6,"prompt_tokens_details":{"cached_tokens":0},"completion_tokens_details":{"reasoning_tokens":0}}}
+    "#]],
+    );
+}
+
+#[test]
+fn a_token_without_text_is_shown_when_its_probability_is() {
+    let drawn = CandidateToken { id: TokenId(7), bytes: vec![0xc3], logprob: -1.5 };
+    let logprob = Some(TokenLogprob { drawn, top: Vec::new() });
+    let token = Token { choice: 0, index: 0, id: TokenId(7), text: String::new(), logprob };
+    check(
+        Rendering::default(),
+        1,
+        vec![Event::Token(token)],
+        expect![[r#"
+        data: {"id":"i","object":"chat.completion.chunk","created":1,"model":"m","system_fingerprint":null,"choices":[{"index":0,"delta":{"content":""},"logprobs":{"content":[{"token":"bytes:\\xc3","logprob":-1.5,"bytes":[195],"top_logprobs":[]}],"refusal":null},"finish_reason":null}]}
+    "#]],
+    );
+}

@@ -1,1 +1,206 @@
+use expect_test::expect;
+use serde_json::json;
 
+use super::*;
+
+fn read(fields: Value) -> Result<(ChatRequest, Rendering), Invalid> {
+    let mut body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
+    let map = body.as_object_mut().expect("an object");
+    for (name, value) in fields.as_object().expect("an object") {
+        map.insert(name.clone(), value.clone());
+    }
+    parse(&body)
+}
+
+fn refused(fields: Value) -> String {
+    let invalid = read(fields.clone()).err().unwrap_or_else(|| panic!("accepted: {fields}"));
+    format!("{} {}: {}\n", invalid.code, invalid.param.unwrap_or_default(), invalid.message)
+}
+
+fn contents(message: Value) -> Vec<Option<String>> {
+    let (request, _) = read(json!({"messages": [message]})).expect("valid");
+    request.conversation.messages.into_iter().map(|message| message.content).collect()
+}
+
+#[test]
+fn everything_that_clients_send_is_accepted() {
+    let table = [
+        json!({"temperature": 0, "top_p": 1, "seed": -1, "n": 1, "stop": null, "user": "u"}),
+        json!({"temperature": null, "max_tokens": null, "stream": null, "tools": null}),
+        json!({"max_tokens": 5, "max_completion_tokens": 7}),
+        json!({"max_tokens": 5.0, "stop": "a", "logit_bias": {"5": -100, "6": 1.5}}),
+        json!({"stop": ["Observation:", "Calling tools:", "</code>"], "ignore_eos": true}),
+        json!({"logprobs": true, "top_logprobs": 20, "min_tokens": 3}),
+        json!({"stream": true, "stream_options": {
+            "include_usage": true, "continuous_usage_stats": true, "include_obfuscation": false}}),
+        json!({"metadata": {"a": "b"}, "store": false, "service_tier": "auto", "verbosity": "low"}),
+        json!({"prompt_cache_key": "k", "safety_identifier": "s", "reasoning_effort": "low"}),
+        json!({"tools": [], "parallel_tool_calls": true, "response_format": {"type": "text"}}),
+        json!({"tools": [{"type": "function"}], "tool_choice": "none", "modalities": ["text"]}),
+        json!({"something_of_another_server": {"deep": [1]}, "top_k": 40}),
+    ];
+    for fields in table {
+        if let Err(invalid) = read(fields.clone()) {
+            panic!("{fields}: {invalid}");
+        }
+    }
+}
+
+#[test]
+fn the_newer_name_of_the_length_wins_and_numbers_are_read_as_they_are() {
+    let fields = json!({"max_tokens": 5, "max_completion_tokens": 7, "seed": 9007199254740993_u64,
+        "n": 3, "logit_bias": {"17": 2}, "stream": true, "stream_options": {"include_usage": true}});
+    let (request, rendering) = read(fields).expect("valid");
+    assert_eq!(request.max_tokens.map(MaxTokens::get), Some(7));
+    assert_eq!(request.seed, Some(Seed(9007199254740993)));
+    assert_eq!(request.choices.get(), 3);
+    assert_eq!(request.logit_bias.iter().collect::<Vec<_>>(), [(TokenId(17), 2.0)]);
+    assert!(rendering.stream && rendering.include_usage && !rendering.continuous_usage);
+}
+
+#[test]
+fn content_has_many_spellings() {
+    for role in ["user", "system", "developer", "assistant", "tool"] {
+        assert_eq!(contents(json!({"role": role})), [None]);
+        assert_eq!(contents(json!({"role": role, "content": null})), [None]);
+        assert_eq!(contents(json!({"role": role, "content": ""})), [Some(String::new())]);
+        let parts = json!({"role": role, "name": "x", "content": [
+            {"type": "text", "text": "one"}, {"type": "text", "text": "two"}]});
+        assert_eq!(contents(parts), [Some("one\ntwo".to_owned())]);
+    }
+}
+
+#[test]
+fn an_assistant_turn_may_come_back_as_it_was_sent() {
+    let turn = json!({"role": "assistant", "annotations": [], "refusal": null, "tool_calls": [
+        {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{\"a\":1}"}}]});
+    let (request, _) = read(json!({"messages": [turn]})).expect("valid");
+    let call = &request.conversation.messages[0].tool_calls[0];
+    assert_eq!((call.id.as_str(), call.function.name.as_str()), ("c1", "f"));
+    assert_eq!(call.function.arguments, "{\"a\":1}");
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    let table = [
+        json!({"model": 5}),
+        json!({"model": null}),
+        json!({"model": ""}),
+        json!({"Model": "m"}),
+        json!({"messages": []}),
+        json!({"messages": "hi"}),
+        json!({"messages": null}),
+        json!({"messages": [1]}),
+        json!({"messages": [{}]}),
+        json!({"messages": [{"role": "owner", "content": "x"}]}),
+        json!({"messages": [{"role": "user", "Content": "x"}]}),
+        json!({"messages": [{"role": "user", "content": 5}]}),
+        json!({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}),
+        json!({"messages": [{"role": "user", "content": [{"type": "text"}]}]}),
+        json!({"messages": [{"role": "assistant", "tool_calls": [{"id": "a"}]}]}),
+        json!({"temperature": "hot"}),
+        json!({"temperature": 2.5}),
+        json!({"top_p": -0.1}),
+        json!({"n": 0}),
+        json!({"n": 17}),
+        json!({"n": 1.5}),
+        json!({"max_tokens": 0}),
+        json!({"max_tokens": -1}),
+        json!({"max_tokens": 1e12}),
+        json!({"max_tokens": true}),
+        json!({"seed": 1.5}),
+        json!({"stop": ""}),
+        json!({"stop": ["a", 1]}),
+        json!({"stop": vec!["a"; 17]}),
+        json!({"logit_bias": {"x": 1}}),
+        json!({"logit_bias": {"+1": 1}}),
+        json!({"logit_bias": {"1": 101}}),
+        json!({"logit_bias": {"1": "a"}}),
+        json!({"logit_bias": [1]}),
+        json!({"top_logprobs": 2}),
+        json!({"logprobs": true, "top_logprobs": 21}),
+        json!({"logprobs": 1}),
+        json!({"min_tokens": 9, "max_tokens": 8}),
+        json!({"frequency_penalty": 3}),
+        json!({"presence_penalty": -3}),
+        json!({"stream": "yes"}),
+        json!({"stream_options": true}),
+    ];
+    expect![[r#"
+        invalid_type model: `model` must be a string, got an integer
+        missing_required_parameter model: `model` is required
+        invalid_value model: `model` must have 1 to 256 bytes
+        invalid_value Model: `Model` must be written `model`
+        invalid_value messages: `messages` must hold at least one message
+        invalid_type messages: `messages` must be an array, got a string
+        missing_required_parameter messages: `messages` is required
+        invalid_type messages[0]: `messages[0]` must be an object, got an integer
+        missing_required_parameter messages[0].role: `messages[0].role` is required
+        invalid_value messages[0].role: `messages[0].role` must be "system", "developer", "user", "assistant" or "tool"
+        invalid_value messages[0].Content: `messages[0].Content` must be written `content`
+        invalid_type messages[0].content: `messages[0].content` must be a string or an array of text parts, got an integer
+        unsupported_parameter messages[0].content[0].type: `messages[0].content[0].type` must be "text": this gateway serves models that read text only
+        missing_required_parameter messages[0].content[0].text: `messages[0].content[0].text` is required
+        missing_required_parameter messages[0].tool_calls[0].function: `messages[0].tool_calls[0].function` is required
+        invalid_type temperature: `temperature` must be a number, got a string
+        invalid_value temperature: `temperature` must be between 0 and 2, got 2.5
+        invalid_value top_p: `top_p` must be between 0 and 1, got -0.1
+        invalid_value n: `n` must be between 1 and 16, got 0
+        invalid_value n: `n` must be between 1 and 16, got 17
+        invalid_type n: `n` must be an integer, got a number with a fraction
+        invalid_value max_tokens: `max_tokens` must be at least 1, got 0
+        invalid_value max_tokens: `max_tokens` must be between 0 and 4294967295, got -1
+        invalid_value max_tokens: `max_tokens` must be between 0 and 4294967295, got 1000000000000.0
+        invalid_type max_tokens: `max_tokens` must be an integer, got a boolean
+        invalid_type seed: `seed` must be an integer of 64 bits, got a number with a fraction
+        invalid_value stop: `stop` must be strings of 1 to 1024 bytes, got a string of 0 bytes
+        invalid_type stop[1]: `stop[1]` must be a string, got an integer
+        invalid_value stop: `stop` must be at most 16 strings, got 17 strings
+        invalid_value logit_bias: `logit_bias` has the key "x", no token id
+        invalid_value logit_bias: `logit_bias` has the key "+1", no token id
+        invalid_value logit_bias: `logit_bias` must be between -100 and 100, got 101
+        invalid_type logit_bias.1: `logit_bias.1` must be a number, got a string
+        invalid_type logit_bias: `logit_bias` must be an object of token ids and numbers, got an array
+        invalid_value top_logprobs: `top_logprobs` needs `logprobs` to be true
+        invalid_value top_logprobs: `top_logprobs` must be between 0 and 20, got 21
+        invalid_type logprobs: `logprobs` must be a boolean, got an integer
+        invalid_value min_tokens: `min_tokens` must be at most the 8 tokens that may be drawn
+        invalid_value frequency_penalty: `frequency_penalty` must be between -2 and 2, got 3
+        invalid_value presence_penalty: `presence_penalty` must be between -2 and 2, got -3
+        invalid_type stream: `stream` must be a boolean, got a string
+        invalid_type stream_options: `stream_options` must be an object, got a boolean
+    "#]].assert_eq(&table.into_iter().map(refused).collect::<String>());
+}
+
+#[test]
+fn what_is_not_done_is_said() {
+    let function = json!([{"type": "function", "function": {"name": "f"}}]);
+    let table = [
+        json!({"tools": function}),
+        json!({"tools": function, "tool_choice": "auto"}),
+        json!({"tools": [{"type": "custom"}]}),
+        json!({"tool_choice": "required"}),
+        json!({"functions": [{"name": "f"}]}),
+        json!({"response_format": {"type": "json_object"}}),
+        json!({"response_format": {"type": "json_schema", "json_schema": {}}}),
+        json!({"response_format": {"type": "xml"}}),
+        json!({"audio": {"voice": "x"}}),
+        json!({"modalities": ["text", "audio"]}),
+        json!({"web_search_options": {}}),
+        json!({"moderation": {"mode": "block"}}),
+    ];
+    expect![[r#"
+        unsupported_parameter tools: `tools` is not supported yet; leave it out or set `tool_choice` to "none"
+        unsupported_parameter tools: `tools` is not supported yet; leave it out or set `tool_choice` to "none"
+        unsupported_parameter tools: `tools` is not supported yet; leave it out or set `tool_choice` to "none"
+        unsupported_parameter tool_choice: `tool_choice` is not supported yet; leave it out or set it to "none"
+        unsupported_parameter functions: `functions` is not supported yet; leave it out or set `function_call` to "none"
+        unsupported_parameter response_format: `response_format` of type "json_object" is not supported yet, only "text" is
+        unsupported_parameter response_format: `response_format` of type "json_schema" is not supported yet, only "text" is
+        invalid_value response_format.type: `response_format.type` must be "text"
+        unsupported_parameter audio: `audio` is not supported by this gateway
+        unsupported_parameter modalities: `modalities` may only hold "text"
+        unsupported_parameter web_search_options: `web_search_options` is not supported by this gateway
+        unsupported_parameter moderation: `moderation` is not supported by this gateway
+    "#]].assert_eq(&table.into_iter().map(refused).collect::<String>());
+}

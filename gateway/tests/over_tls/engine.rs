@@ -1,0 +1,181 @@
+//! An engine that follows a script and remembers what it was asked.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use engine_api::{
+    BoxFuture, Engine, EngineError, Epoch, Event, EventStream, FinishReason, Finished, ModelCard,
+    ModelDigest, ModelId, NumericsClass, PartitionId, Placement, PrepareRequest, Prompt,
+    Submission, Token, TokenId, Usage, ZoneId,
+};
+use futures_util::Stream;
+use tokio::sync::{mpsc, watch};
+
+pub type Step = Result<Event, EngineError>;
+
+/// What the next request gets.
+pub enum Script {
+    /// These events, and then the end of the stream.
+    Events(Vec<Step>),
+    /// What the test sends, as it sends it.
+    Live(mpsc::UnboundedReceiver<Step>),
+    /// No place in the queue.
+    RefuseSubmit(EngineError),
+    /// No prompt.
+    RefusePrepare(EngineError),
+    /// A bug.
+    Panic,
+}
+
+#[derive(Default)]
+pub struct ScriptedEngine {
+    scripts: Mutex<VecDeque<Script>>,
+    pub submissions: Mutex<Vec<Submission>>,
+    /// How many event streams were dropped.
+    dropped: Arc<watch::Sender<usize>>,
+}
+
+pub const CONTEXT: u32 = 64;
+
+impl ScriptedEngine {
+    pub fn next(&self, script: Script) {
+        self.scripts.lock().unwrap().push_back(script);
+    }
+
+    /// A request whose events the test sends by hand.
+    pub fn live(&self) -> mpsc::UnboundedSender<Step> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.next(Script::Live(receiver));
+        sender
+    }
+
+    pub fn submitted(&self) -> usize {
+        self.submissions.lock().unwrap().len()
+    }
+
+    /// Resolves when so many event streams were dropped.
+    pub async fn dropped(&self, streams: usize) {
+        let mut dropped = self.dropped.subscribe();
+        dropped.wait_for(|now| *now >= streams).await.unwrap();
+    }
+}
+
+pub fn placed() -> Step {
+    Ok(Event::Placed(Placement {
+        partition: PartitionId::new("de-0"),
+        zone: ZoneId::new("eu-de-1"),
+        epoch: Epoch(3),
+        model_digest: ModelDigest([0xab; 32]),
+        numerics: NumericsClass::new("cpu-v1"),
+    }))
+}
+
+pub fn token(choice: u8, index: u32, text: &str) -> Step {
+    let text = text.to_owned();
+    Ok(Event::Token(Token { choice, index, id: TokenId(1), text, logprob: None }))
+}
+
+pub fn finished(choice: u8) -> Step {
+    Ok(Event::Finished(Finished { choice, reason: FinishReason::Stop, text: String::new() }))
+}
+
+pub fn usage(completion_tokens: u32) -> Step {
+    Ok(Event::Usage(Usage { prompt_tokens: 2, completion_tokens, cached_tokens: 1 }))
+}
+
+/// What a request without a script gets, for each of its choices.
+fn hello(choices: u8) -> Vec<Step> {
+    let mut steps = vec![placed()];
+    (0..choices).for_each(|choice| steps.push(token(choice, 0, "Hel")));
+    (0..choices).for_each(|choice| steps.push(token(choice, 1, "lo")));
+    (0..choices).for_each(|choice| steps.push(finished(choice)));
+    steps.push(usage(2 * u32::from(choices)));
+    steps
+}
+
+struct Scripted {
+    steps: VecDeque<Step>,
+    live: Option<mpsc::UnboundedReceiver<Step>>,
+    dropped: Arc<watch::Sender<usize>>,
+}
+
+impl Stream for Scripted {
+    type Item = Step;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Step>> {
+        match &mut self.live {
+            Some(live) => live.poll_recv(context),
+            None => Poll::Ready(self.steps.pop_front()),
+        }
+    }
+}
+
+impl Drop for Scripted {
+    fn drop(&mut self) {
+        self.dropped.send_modify(|dropped| *dropped += 1);
+    }
+}
+
+impl Engine for ScriptedEngine {
+    fn models(&self) -> Vec<ModelCard> {
+        let card = |id| ModelCard {
+            id: ModelId::new(id),
+            digest: ModelDigest([0xab; 32]),
+            context: CONTEXT,
+            vocabulary: 32,
+            created: 1_700_000_000,
+        };
+        vec![card("small"), card("french"), card("org/other")]
+    }
+
+    /// One token for each message.
+    fn prepare(&self, request: PrepareRequest) -> BoxFuture<'_, Result<Prompt, EngineError>> {
+        let mut scripts = self.scripts.lock().unwrap();
+        if let Some(Script::RefusePrepare(error)) = scripts.front() {
+            let error = error.clone();
+            scripts.pop_front();
+            return Box::pin(async move { Err(error) });
+        }
+        let engine_api::PromptSource::Chat(chat) = request.source else {
+            panic!("only chats are sent");
+        };
+        let ids: Vec<TokenId> = chat.messages.iter().map(|_| TokenId(1)).collect();
+        let room = CONTEXT.saturating_sub(ids.len() as u32);
+        let max_tokens = request.max_tokens.unwrap_or(room).min(room);
+        let (model, model_digest) = (request.model, ModelDigest([0xab; 32]));
+        Box::pin(async move {
+            Ok(Prompt { model, model_digest, ids: ids.into(), max_tokens, context: CONTEXT })
+        })
+    }
+
+    fn submit(&self, submission: Submission) -> BoxFuture<'_, Result<EventStream, EngineError>> {
+        let choices = submission.choices.get();
+        self.submissions.lock().unwrap().push(submission);
+        let script = self.scripts.lock().unwrap().pop_front();
+        let (steps, live) = match script {
+            None => (hello(choices), None),
+            Some(Script::Events(steps)) => (steps, None),
+            Some(Script::Live(live)) => (Vec::new(), Some(live)),
+            Some(Script::RefuseSubmit(error)) => return Box::pin(async move { Err(error) }),
+            Some(Script::RefusePrepare(_)) => panic!("the script is for prepare"),
+            Some(Script::Panic) => return Box::pin(async { panic!("as the script says") }),
+        };
+        let dropped = Arc::clone(&self.dropped);
+        let stream: EventStream = Box::pin(Scripted { steps: steps.into(), live, dropped });
+        Box::pin(async move { Ok(stream) })
+    }
+
+    fn tokenize(&self, model: &ModelId, _text: &str) -> Result<Vec<TokenId>, EngineError> {
+        Err(EngineError::UnknownModel(model.clone()))
+    }
+
+    fn detokenize(&self, model: &ModelId, _ids: &[TokenId]) -> Result<String, EngineError> {
+        Err(EngineError::UnknownModel(model.clone()))
+    }
+
+    fn is_ready(&self, _model: &ModelId) -> bool {
+        true
+    }
+}

@@ -1,0 +1,13 @@
+//! A whole gateway over TLS, with an engine that does what a test says: every error code and
+//! deny reason, the order of chunks, cancellation, evidence, and hostile clients.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod answers;
+mod client;
+mod edge;
+mod engine;
+mod evidence;
+mod malformed;
+mod refusals;
+mod scene;
