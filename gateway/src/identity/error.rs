@@ -41,6 +41,10 @@ pub enum TokenError {
     /// The header asks for something that is not done here.
     #[error("its header is not acceptable: {0}")]
     Header(&'static str),
+    /// The header has a member that would choose keys, hide the payload or change what is
+    /// signed.
+    #[error("its header has `{0}`, which is not taken here")]
+    Member(&'static str),
     /// No configured issuer has exactly this name.
     #[error("its issuer is not known")]
     UnknownIssuer,

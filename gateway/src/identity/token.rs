@@ -87,7 +87,7 @@ impl<'a> Unverified<'a> {
             return Err(TokenError::Malformed("it has no signature"));
         }
         if let Some(member) = FORBIDDEN.iter().find(|member| header.contains_key(**member)) {
-            return Err(TokenError::Header(member));
+            return Err(TokenError::Member(member));
         }
         let algorithm = header.get("alg").and_then(Value::as_str).and_then(Algorithm::from_name);
         let algorithm =
