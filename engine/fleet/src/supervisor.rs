@@ -95,7 +95,10 @@ impl Supervisor {
             socket: &socket,
             epoch,
         };
+        // kept out of the child, whose `wait` would close it and so end the worker at once
+        let stdin = child.stdin.take();
         let end = attend(conversation, &mut child, &mut self.stop).await;
+        drop(stdin);
         bury(child, matches!(end, End::Stopped)).await;
         // the worker removes it when it ends well
         let _ = std::fs::remove_file(&socket);
@@ -136,7 +139,6 @@ fn described(reason: &str, status: ExitStatus) -> String {
 
 /// Ends the process and waits until it is gone.
 async fn bury(mut child: Child, in_peace: bool) {
-    drop(child.stdin.take());
     if in_peace && timeout(FAREWELL_MAX, child.wait()).await.is_ok() {
         return;
     }
