@@ -172,3 +172,6 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

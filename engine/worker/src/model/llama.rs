@@ -117,6 +117,10 @@ fn read_rope(
 ) -> std::result::Result<RopeTable, LoadError> {
     let key = "llama.rope.dimension_count";
     let width = weights.count_or(key, shape.head_width, shape.head_width)?;
+    if !width.is_multiple_of(2) {
+        let (key, value) = (key.to_owned(), width.to_string());
+        return Err(LoadError::Metadata { key, value, expected: "it must be even" });
+    }
     let base = weights.float_or("llama.rope.freq_base", 10_000.0)?;
     let factors = match weights.has("rope_freqs.weight") {
         true => Some(weights.vector("rope_freqs.weight", width / 2)?.to_vec1::<f32>()?),

@@ -5,6 +5,21 @@
 const LN_2_HIGH: f64 = 6.931_471_803_691_238e-1;
 const LN_2_LOW: f64 = 1.908_214_929_270_587_7e-10;
 
+/// 1 / n! from n = 0 on.
+const INVERSE_FACTORIALS: [f64; 14] = inverse_factorials();
+
+const fn inverse_factorials() -> [f64; 14] {
+    let mut factors = [1.0; 14];
+    let mut factorial = 1.0;
+    let mut n = 1;
+    while n < factors.len() {
+        factorial *= n as f64;
+        factors[n] = 1.0 / factorial;
+        n += 1;
+    }
+    factors
+}
+
 /// e to the `x`, for `x` up to 700. Below -700 it is 0.
 pub(super) fn exp(x: f64) -> f64 {
     debug_assert!(x <= 700.0, "the scale of 2 stays a normal number");
@@ -17,10 +32,7 @@ pub(super) fn exp(x: f64) -> f64 {
     let k = truncated - i64::from(truncated as f64 > shifted);
     let r = (x - k as f64 * LN_2_HIGH) - k as f64 * LN_2_LOW;
     // Taylor's series to the 13th power: |r| is at most ln 2 / 2
-    let mut series = 1.0;
-    for n in (1..=13).rev() {
-        series = 1.0 + series * r / n as f64;
-    }
+    let series = INVERSE_FACTORIALS.iter().rev().fold(0.0, |sum, factor| sum * r + factor);
     series * f64::from_bits(((1023 + k) as u64) << 52)
 }
 

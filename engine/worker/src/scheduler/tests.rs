@@ -159,7 +159,21 @@ fn an_exhausted_pool_preempts_the_newest_which_starts_anew() {
          step 2
          cancel 2
          step 3",
-        expect![[""]],
+        expect![[r#"
+            step 1.0[0..64] | waiting 2 blocks 3/8
+            step 1.0[64..93]! 2.0[0..35] | waiting 1 blocks 5/8
+            step 1.0[93..94]! 2.0[35..61]! 3.0[0..37] | waiting 0 blocks 7/8
+            step 1.0[94..95]! 2.0[61..62]! 3.0[37..60]! | waiting 0 blocks 7/8
+            step 1.0[95..96]! 2.0[62..63]! 3.0[60..61]! | waiting 0 blocks 7/8
+            step 1.0[96..97]! 2.0[63..64]! 3.0[61..62]! | waiting 0 blocks 8/8
+            step 1.0[97..98]! 2.0[64..65]! -3.0 | waiting 1 blocks 7/8
+            step 1.0[98..99]! 2.0[65..66]! | waiting 1 blocks 7/8
+            step 2.0[66..67]! 3.0[0..63]! | waiting 0 blocks 5/8
+            step 2.0[67..68]! 3.0[63..64]! | waiting 0 blocks 5/8
+            step 3.0[64..65]! | waiting 0 blocks 3/8
+            step 3.0[65..66]! | waiting 0 blocks 3/8
+            step 3.0[66..67]! | waiting 0 blocks 3/8
+        "#]],
     );
 }
 

@@ -1,0 +1,225 @@
+//! A core over a tiny random model, from submission to usage.
+
+#![allow(clippy::unwrap_used)]
+
+mod bench;
+mod determinism;
+
+use std::num::NonZeroU32;
+
+use engine_api::{
+    Choices, FinishReason, LogitBias, MaxTokens, ModelDigest, Penalty, StopStrings, Temperature,
+    TopLogprobs, Usage,
+};
+use engine_tiny::{TinyModel, WeightType};
+
+use super::*;
+use bench::{Bench, Outcome, prompt, submission};
+
+#[test]
+fn the_card_describes_the_file() {
+    let card = Bench::new(16, 64).core.card();
+    assert_eq!(card.context, 384);
+    assert_eq!(card.vocabulary, TinyModel::default().vocabulary());
+    assert_eq!((card.blocks, card.block_tokens), (16, 32));
+    assert_ne!(card.digest, ModelDigest([0; 32]));
+}
+
+#[test]
+fn a_request_gives_tokens_then_its_end_then_usage() {
+    let mut bench = Bench::new(16, 64);
+    let mut wanted = submission("a", &prompt(1, 100));
+    wanted.sampling.logprobs = Some(TopLogprobs::new(3).unwrap());
+    bench.submit(wanted);
+    let outcome = bench.finish().remove("a").unwrap();
+    let [choice] = &outcome.choices[..] else { panic!("one choice") };
+    assert_eq!(choice.tokens.len(), 8);
+    assert_eq!(choice.reason, Some(FinishReason::Length));
+    let usage = Usage { prompt_tokens: 100, completion_tokens: 8, cached_tokens: 0 };
+    assert_eq!(outcome.usage, Some(usage));
+    for token in &choice.tokens {
+        let logprob = token.logprob.as_ref().unwrap();
+        assert_eq!((logprob.top.len(), logprob.drawn.id), (3, token.id));
+        // greedy: what was drawn is the likeliest
+        assert_eq!(logprob.drawn, logprob.top[0]);
+    }
+    assert!(bench.core.is_idle());
+    assert_eq!(bench.core.load_now().blocks_used, 0);
+}
+
+#[test]
+fn choices_differ_and_are_counted_together() {
+    let mut bench = Bench::new(24, 64);
+    let mut wanted = submission("a", &prompt(1, 70));
+    wanted.choices = Choices::new(4).unwrap();
+    wanted.sampling.temperature = Temperature::new(1.5).unwrap();
+    bench.submit(wanted);
+    let outcome = bench.finish().remove("a").unwrap();
+    let answers: Vec<_> = outcome.choices.iter().map(|choice| choice.ids()).collect();
+    assert_eq!(answers.len(), 4);
+    assert!(answers.iter().enumerate().all(|(i, answer)| !answers[..i].contains(answer)));
+    assert_eq!(outcome.usage.unwrap().completion_tokens, 32);
+}
+
+#[test]
+fn an_answer_ends_with_an_end_token_unless_it_is_ignored() {
+    let run = |ignore_eos, min_tokens| {
+        let mut bench = Bench::new(16, 64);
+        let mut wanted = submission("a", &prompt(1, 10));
+        // the end of a turn is token 2: draw nothing else
+        wanted.sampling.logit_bias = LogitBias::new([(TokenId(2), 100.0)].into()).unwrap();
+        wanted.stopping.ignore_eos = ignore_eos;
+        wanted.stopping.min_tokens = min_tokens;
+        bench.submit(wanted);
+        bench.finish().remove("a").unwrap().choices.remove(0)
+    };
+    let stopped = run(false, 0);
+    assert_eq!((stopped.ids(), stopped.reason), (vec![2], Some(FinishReason::Stop)));
+    let ignored = run(true, 0);
+    assert_eq!((ignored.ids(), ignored.reason), (vec![2; 8], Some(FinishReason::Length)));
+    assert_eq!(ignored.text(), "");
+    let late = run(false, 3);
+    assert_eq!(late.ids().iter().position(|id| *id == 2), Some(3));
+    assert_eq!(late.reason, Some(FinishReason::Stop));
+}
+
+#[test]
+fn a_cancelled_request_says_nothing_more_and_frees_its_blocks() {
+    let mut bench = Bench::new(16, 64);
+    let mut wanted = submission("a", &prompt(1, 200));
+    wanted.choices = Choices::new(3).unwrap();
+    bench.submit(wanted);
+    bench.submit(submission("b", &prompt(2, 20)));
+    for _ in 0..5 {
+        bench.step();
+    }
+    assert!(bench.core.load_now().blocks_used > 7);
+    bench.core.cancel(&bench::key("a"));
+    bench.core.cancel(&bench::key("nobody"));
+    let outcome = bench.finish();
+    assert_eq!(outcome["a"].usage, None);
+    assert!(outcome["b"].usage.is_some());
+    assert_eq!(bench.core.load_now().blocks_used, 0);
+    // the key is free again
+    bench.submit(submission("a", &prompt(1, 20)));
+}
+
+#[test]
+fn what_cannot_run_is_refused_with_the_field_to_blame() {
+    let refused = |change: &dyn Fn(&mut Submission)| {
+        let mut bench = Bench::new(16, 64);
+        let mut wanted = submission("a", &prompt(1, 10));
+        wanted.prompt.model_digest = bench.core.card().digest;
+        change(&mut wanted);
+        let result = bench.core.submit(bench::key("a"), wanted, Vec::new());
+        assert!(bench.core.is_idle());
+        result.unwrap_err().to_string()
+    };
+    let shown = [
+        refused(&|wanted| wanted.prompt.ids = [].into()),
+        refused(&|wanted| wanted.prompt.ids = [TokenId(267)].into()),
+        refused(&|wanted| wanted.prompt.ids = vec![TokenId(5); 384].into()),
+        refused(&|wanted| {
+            wanted.sampling.logit_bias = LogitBias::new([(TokenId(267), 1.0)].into()).unwrap();
+        }),
+        refused(&|wanted| wanted.prompt.model_digest = ModelDigest([7; 32])),
+    ];
+    expect_test::expect![[r#"
+        `prompt` must hold at least one token
+        `prompt` holds token 267, the last one is 266
+        this model takes 384 tokens of context, but the prompt has 384 tokens; shorten the prompt
+        `logit_bias` names token 267, the last one is 266
+        the engine failed on this request"#]]
+    .assert_eq(&shown.join("\n"));
+}
+
+#[test]
+fn a_full_queue_is_overload_with_a_hint() {
+    let mut bench = Bench::new(16, 64);
+    for number in 0..bench::QUEUE_MAX {
+        bench.submit(submission(&number.to_string(), &prompt(1, 10)));
+    }
+    let mut wanted = submission("more", &prompt(1, 10));
+    wanted.prompt.model_digest = bench.core.card().digest;
+    let error = bench.core.submit(bench::key("more"), wanted, Vec::new()).unwrap_err();
+    assert!(
+        matches!(error, EngineError::Overloaded { retry_after } if (1..=60).contains(&retry_after.as_secs()))
+    );
+    assert_eq!(bench.finish().len(), bench::QUEUE_MAX);
+}
+
+#[test]
+fn the_output_is_cut_where_the_context_ends() {
+    let mut bench = Bench::new(16, 64);
+    let mut wanted = submission("a", &prompt(1, 380));
+    wanted.stopping.max_tokens = MaxTokens::new(100).unwrap();
+    wanted.prompt.max_tokens = 100;
+    bench.submit(wanted);
+    let outcome = bench.finish().remove("a").unwrap();
+    assert_eq!(outcome.choices[0].tokens.len(), 4);
+    assert_eq!(outcome.choices[0].reason, Some(FinishReason::Length));
+}
+
+#[test]
+fn tokens_that_cannot_have_been_drawn_are_not_taken_over() {
+    let mut bench = Bench::new(16, 64);
+    let mut wanted = submission("a", &prompt(1, 10));
+    wanted.prompt.model_digest = bench.core.card().digest;
+    let mut resume = |tokens: Vec<Vec<TokenId>>| {
+        bench.core.submit(bench::key("a"), wanted.clone(), tokens).unwrap_err().to_string()
+    };
+    let shown = [
+        resume(vec![vec![], vec![]]),
+        resume(vec![vec![TokenId(267)]]),
+        // nothing follows an end token
+        resume(vec![vec![TokenId(2), TokenId(5)]]),
+        resume(vec![vec![TokenId(5); 9]]),
+    ];
+    expect_test::expect![[r#"
+        `resume` must have a list of tokens for each choice
+        `resume` holds tokens that this request cannot have drawn
+        `resume` holds tokens that this request cannot have drawn
+        `resume` holds tokens that this request cannot have drawn"#]]
+    .assert_eq(&shown.join("\n"));
+}
+
+#[test]
+fn weights_that_give_no_numbers_fail_the_request() {
+    // no number in the embedding of token 5, which is also the head's row
+    let model = TinyModel { embedding: WeightType::F16, ..bench::model() };
+    let mut bytes = model.to_bytes();
+    let header = engine_text::GgufHeader::parse(&bytes[..], bytes.len() as u64).unwrap();
+    let start = header.tensor("token_embd.weight").unwrap().bytes.start as usize;
+    let row = start + 5 * 2 * model.width as usize;
+    bytes[row..row + 2].copy_from_slice(&0x7e00u16.to_le_bytes());
+    let mut bench = Bench::over(&bytes, 16, 64);
+    let mut wanted = submission("bad", &[5, 6]);
+    wanted.choices = Choices::new(3).unwrap();
+    bench.submit(wanted);
+    let outcome = bench.finish();
+    assert_eq!(outcome["bad"].failed, Some(EngineError::Internal));
+    assert_eq!(bench.core.load_now().blocks_used, 0);
+}
+
+/// Blocks come back as whoever had them left them: even values that are no numbers must not
+/// reach anyone.
+#[test]
+fn what_a_block_held_before_does_not_matter() {
+    let run = |bench: &mut Bench| {
+        bench.submit(submission("a", &prompt(1, 290)));
+        bench.submit(submission("b", &prompt(2, 3)));
+        bench.finish()
+    };
+    let clean = run(&mut Bench::new(16, 64));
+    let mut bench = Bench::new(16, 64);
+    let slots: Vec<u32> = (0..16 * BLOCK_TOKENS).collect();
+    let noise =
+        candle_core::Tensor::full(f32::NAN, (slots.len(), 2, 16), &candle_core::Device::Cpu);
+    let noise = noise.unwrap();
+    for layer in 0..2 {
+        let (keys, values) = bench.core.cache.layer(layer);
+        engine_kernels::write_kv(keys, &noise, &slots).unwrap();
+        engine_kernels::write_kv(values, &noise, &slots).unwrap();
+    }
+    assert_eq!(run(&mut bench), clean);
+}
