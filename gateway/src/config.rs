@@ -5,6 +5,7 @@
 
 mod document;
 mod error;
+mod limits;
 mod memory;
 mod model;
 mod models_file;
@@ -15,6 +16,7 @@ mod zone;
 
 pub use document::Document;
 pub use error::ConfigError;
+pub use limits::LimitsConfig;
 pub use memory::KvMemory;
 pub use model::{ModelConfig, Source};
 pub use models_file::ModelsConfig;

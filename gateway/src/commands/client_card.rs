@@ -62,7 +62,7 @@ impl ClientCard {
         let cacert =
             ca.as_deref().map_or_else(String::new, |ca| format!(" --cacert {}", quote(ca)));
         let body = format!(
-            r#"{{"model": "{model}", "messages": [{{"role": "user", "content": "Say hello."}}]}}"#
+            r#"{{"model": "{model}", "messages": [{{"role": "user", "content": "Say hello."}}], "max_tokens": 60}}"#
         );
         let verify = ca.as_deref().map_or_else(String::new, |ca| {
             format!(
@@ -71,12 +71,12 @@ impl ClientCard {
             )
         });
         format!(
-            "curl{cacert} {} \\\n  -H \"Authorization: Bearer $(cat {})\" \\\n  \
+            "curl -sS{cacert} {} \\\n  -H \"Authorization: Bearer $(cat {})\" \\\n  \
              -H 'Content-Type: application/json' \\\n  -d {}\n\n\
              python3 - <<'EOF'\nimport ssl\nfrom openai import DefaultHttpxClient, OpenAI\n\
              client = OpenAI(\n    base_url={},\n    api_key=open({}).read().strip(){verify},\n)\n\
              answer = client.chat.completions.create(\n    model={},\n    \
-             messages=[{{\"role\": \"user\", \"content\": \"Say hello.\"}}],\n)\n\
+             messages=[{{\"role\": \"user\", \"content\": \"Say hello.\"}}],\n    max_tokens=60,\n)\n\
              print(answer.choices[0].message.content)\nEOF\n",
             quote(&format!("{url}/chat/completions")),
             quote(&key_file),
@@ -155,10 +155,10 @@ mod tests {
     #[test]
     fn snippets_can_be_pasted() {
         expect![[r#"
-            curl --cacert '/data/ca/ca.crt' 'https://127.0.0.1:8443/v1/chat/completions' \
+            curl -sS --cacert '/data/ca/ca.crt' 'https://127.0.0.1:8443/v1/chat/completions' \
               -H "Authorization: Bearer $(cat '/data/keys/development.key')" \
               -H 'Content-Type: application/json' \
-              -d '{"model": "tiny", "messages": [{"role": "user", "content": "Say hello."}]}'
+              -d '{"model": "tiny", "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 60}'
 
             python3 - <<'EOF'
             import ssl
@@ -171,6 +171,7 @@ mod tests {
             answer = client.chat.completions.create(
                 model="tiny",
                 messages=[{"role": "user", "content": "Say hello."}],
+                max_tokens=60,
             )
             print(answer.choices[0].message.content)
             EOF

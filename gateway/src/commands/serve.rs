@@ -7,23 +7,23 @@ mod development_key;
 mod renewal;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use audit::Digest;
 use clap::Args;
 use engine_api::ModelId;
-use engine_fleet::{FleetLimits, FleetModel, WorkerCommand};
+use engine_fleet::{FleetModel, WorkerCommand};
 use policy::Policies;
 
 use super::client_card::{ClientCard, base_url};
 use super::{CertsArg, DataArg, ModelsArg};
 use crate::certs::{CertsConfig, ServerFiles};
-use crate::config::{ModelsConfig, load_policies};
+use crate::config::{LimitsConfig, ModelsConfig, load_policies};
 use crate::data_dir::{DataDir, write_public};
 use crate::identity::Issuers;
 use crate::models::{HubSettings, ModelStore};
-use crate::server::{self, ServeConfig, Settings};
+use crate::server::{self, ServeConfig};
 use crate::telemetry::{self, Service};
 
 /// Where a gateway serves when nothing else is said.
@@ -45,6 +45,9 @@ pub struct ServeArgs {
     /// File of token issuers; without it, only API keys are taken
     #[arg(long, env = "HANSE_IDENTITY", value_name = "FILE")]
     identity: Option<PathBuf>,
+    /// File of bounds [default: limits.toml, else built in]
+    #[arg(long, env = "HANSE_LIMITS", value_name = "FILE")]
+    limits: Option<PathBuf>,
     #[command(flatten)]
     certs: CertsArg,
     /// Certificate chain of another CA, instead of the development CA's certificate
@@ -60,16 +63,20 @@ struct Configuration {
     models: ModelsConfig,
     policies: Policies,
     issuers: Issuers,
+    limits: LimitsConfig,
     certs: CertsConfig,
     hub: HubSettings,
 }
 
 impl Configuration {
     fn load(args: &ServeArgs) -> anyhow::Result<Self> {
+        let usual = Path::new("limits.toml");
+        let limits = args.limits.as_deref().or_else(|| usual.exists().then_some(usual));
         Ok(Self {
             models: args.models.load()?,
             policies: load_policies(&args.policies)?,
             issuers: args.identity.as_deref().map_or_else(|| Ok(Issuers::none()), Issuers::read)?,
+            limits: LimitsConfig::load(limits)?,
             certs: args.certs.load()?,
             hub: HubSettings::from_env()?,
         })
@@ -116,8 +123,8 @@ pub fn run(args: ServeArgs) -> anyhow::Result<()> {
         key: served.key,
         worker: worker()?,
         configuration: digests,
-        settings: Settings::default(),
-        limits: FleetLimits::default(),
+        settings: configuration.limits.settings(),
+        limits: configuration.limits.fleet(),
     };
     let announce = {
         let data = data.clone();
