@@ -103,22 +103,22 @@ fn watch(child: &mut Child, requirement: &str, place: &Path) -> Result<bool, Fet
             return Ok(status.success());
         }
         if let Some(progress) = &mut progress {
-            progress.reached(bytes_in(place));
+            progress.reached(longest_in(place));
         }
         std::thread::sleep(LOOK_EVERY);
     }
 }
 
-/// Length of everything in a folder; what vanishes meanwhile counts nothing.
-fn bytes_in(folder: &Path) -> u64 {
+/// Length of the longest file in a folder: the wheel, of which pip keeps several copies.
+fn longest_in(folder: &Path) -> u64 {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .map(|entry| match entry.metadata() {
-            Ok(metadata) if metadata.is_dir() => bytes_in(&entry.path()),
-            Ok(metadata) => metadata.len(),
-            Err(_) => 0,
-        })
-        .sum()
+    let lengths = entries.map(|entry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => longest_in(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        // what vanishes meanwhile counts nothing
+        Err(_) => 0,
+    });
+    lengths.max().unwrap_or(0)
 }
 
 fn last_lines(log: &str) -> String {
@@ -154,7 +154,8 @@ fn unpack(
         }
         other => damaged(other),
     })?;
-    let mut progress = Progress::new(&format!("unpacking {member}"), Some(entry.size()));
+    let name = member.rsplit('/').next().unwrap_or(member);
+    let mut progress = Progress::new(&format!("unpacking {name}"), Some(entry.size()));
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
         let count = entry.read(&mut chunk).map_err(|error| damaged(error.into()))?;
@@ -222,6 +223,9 @@ mod tests {
         remove_leftovers(folder.path());
         let left: Vec<_> = fs::read_dir(folder.path()).unwrap().flatten().collect();
         assert_eq!(left.len(), 1);
-        assert_eq!(bytes_in(folder.path()), 0);
+        assert_eq!(longest_in(folder.path()), 0);
+        fs::create_dir(folder.path().join("tmp")).unwrap();
+        fs::write(folder.path().join("tmp/w.whl"), [0; 7]).unwrap();
+        assert_eq!(longest_in(folder.path()), 7);
     }
 }
