@@ -11,6 +11,7 @@ pub mod commands;
 pub mod config;
 pub mod data_dir;
 pub mod models;
+mod progress;
 
 // who calls
 pub mod identity;

@@ -2,6 +2,7 @@
 
 mod assembly;
 mod lifetime;
+mod startup;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -72,6 +73,10 @@ impl Default for Settings {
     }
 }
 
+/// How long the log may take for the last terminal entries. A full disk must not keep a
+/// gateway from stopping.
+const SETTLING_MAX: Duration = Duration::from_secs(10);
+
 /// A gateway that is bound to its address.
 pub struct Server {
     listener: Listener,
@@ -136,7 +141,10 @@ impl Server {
         let watch = tokio::spawn(watch);
         listener.serve(certificate, &settings.edge, drain.clone(), router).await;
         // tasks that write an answer notice that its connection has ended
-        ledger.settled().await;
+        if tokio::time::timeout(SETTLING_MAX, ledger.settled()).await.is_err() {
+            let open = ledger.open_accounts();
+            tracing::error!(open, "some requests have no end in the log; the next start enters it");
+        }
         watch.abort();
         drain.advance(Phase::Ended);
         lifetime.end("drained").await

@@ -14,7 +14,9 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-pub use request::{outgoing, record_facts, record_placement, record_usage, request_span};
+pub use request::{
+    outgoing, record_facts, record_placement, record_route, record_usage, request_span,
+};
 
 /// Who writes the logs and spans.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -87,7 +89,7 @@ pub fn start(service: Service) -> Result<Telemetry, TelemetryError> {
 fn provider(service: Service) -> Result<Option<SdkTracerProvider>, TelemetryError> {
     let endpoints = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
     let is_set = |name: &&str| env::var(name).is_ok_and(|endpoint| !endpoint.trim().is_empty());
-    if !endpoints.iter().any(|name| is_set(&name)) {
+    if !endpoints.iter().any(is_set) {
         return Ok(None);
     }
     let exporter = export::exporter().map_err(TelemetryError::Export)?;

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 
 use super::Api;
 use crate::error::{Refusal, Refused};
 use crate::listener::Phase;
+use crate::telemetry;
 
 /// Puts the principal among the request's extensions, or refuses.
 pub async fn authenticate(
@@ -19,6 +20,9 @@ pub async fn authenticate(
     let principal = api.identity.authenticate(request.headers()).map_err(Refusal::from)?;
     if api.drain.phase() != Phase::Serving {
         return Err(Refusal::Draining.into());
+    }
+    if let Some(route) = request.extensions().get::<MatchedPath>() {
+        telemetry::record_route(request.method(), route.as_str());
     }
     request.extensions_mut().insert(principal);
     Ok(next.run(request).await)

@@ -112,27 +112,40 @@ async fn close(log: &Log, closing: Closing) {
         Writing::Pending(appending) => appending.await,
         Writing::Unwritten(entry) => log.append(entry).await,
     };
-    let outcome = match decision {
-        Ok(decision) => {
-            terminal.decision = decision.index();
-            append_terminal(log, terminal).await
-        }
-        // without its decision in the log a request has no end there either
-        Err(error) => Err(error),
+    let decision = match decision {
+        Ok(decision) => decision,
+        // what has no decision in the log has no end there either
+        Err(error) => return tell(done, Err(unavailable(error))),
     };
-    // given back first, so that whoever is told finds the place free
-    drop(place);
-    let _ = done.send(outcome.map_err(unavailable));
+    terminal.decision = decision.index();
+    let entry = Entry::Terminal(terminal);
+    match log.append(entry.clone()).await {
+        Err(AppendError::Busy | AppendError::Full) => {
+            tell(done, Err(Refusal::AuditUnavailable));
+            wait_for_room(log, entry).await;
+        }
+        outcome => {
+            // given back first, so that whoever is told finds the place free
+            drop(place);
+            tell(done, outcome.map_err(unavailable));
+        }
+    }
 }
 
-/// A full queue or disk is waited out: the request ran, so its end has to be in the log. While
-/// it waits it holds its place, and when all are held, no request is taken any more.
-async fn append_terminal(log: &Log, terminal: Box<Terminal>) -> Result<Recorded, AppendError> {
-    let entry = Entry::Terminal(terminal);
+fn tell(done: oneshot::Sender<Result<Recorded, Refusal>>, outcome: Result<Recorded, Refusal>) {
+    // an error means that the account was dropped, and nobody waits
+    let _ = done.send(outcome);
+}
+
+/// The request ran, so its end has to be in the log. While it waits it holds its place, and
+/// when all places are held, no request is taken any more.
+async fn wait_for_room(log: &Log, entry: Entry) {
     loop {
+        tokio::time::sleep(RETRY_AFTER).await;
         match log.append(entry.clone()).await {
-            Err(AppendError::Busy | AppendError::Full) => tokio::time::sleep(RETRY_AFTER).await,
-            outcome => return outcome,
+            Err(AppendError::Busy | AppendError::Full) => {}
+            Err(error) => return drop(unavailable(error)),
+            Ok(_) => return,
         }
     }
 }

@@ -76,6 +76,8 @@ impl Run {
         drop((events, reservation));
         if let Some(usage) = account.complete() {
             telemetry::record_usage(usage);
+            let (input, output) = (usage.prompt_tokens, usage.completion_tokens);
+            tracing::info!(input, output, "the answer is complete");
             return account.close(Ending::Completed).await.map(drop);
         }
         tracing::error!("the engine's events ended before the answer did");

@@ -4,25 +4,21 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use audit::{AppendError, Digest, Log, LogError, LogOptions};
-use engine_api::{Engine, ModelId, PartitionId, ZoneId};
+use engine_api::{ModelId, PartitionId, ZoneId};
 use engine_fleet::{
     Fleet, FleetConfig, FleetError, FleetLimits, FleetModel, PartitionConfig, WorkerCommand,
 };
 use policy::{Candidate, Policies};
 use tokio::time::Instant;
 
-use super::{Parts, Server, Settings};
+use super::{Parts, Server, Settings, startup};
 use crate::config::ModelsConfig;
 use crate::data_dir::{DataDir, DataDirError, SecretName};
 use crate::identity::{Authenticator, Issuers, KeyRingError};
 use crate::listener::{CertificateError, Drain, Phase, ServedCertificate};
 use crate::routing::Places;
-
-/// How often a start looks whether the models are ready.
-const READY_LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Everything that a start needs, read and checked.
 pub struct ServeConfig {
@@ -84,6 +80,14 @@ pub enum ServeError {
     /// The engine.
     #[error("cannot start the engine")]
     Fleet(#[from] FleetError),
+    /// A partition failed again and again before it was ever ready.
+    #[error("cannot start partition `{id}`: {reason}")]
+    Partition {
+        /// The partition.
+        id: PartitionId,
+        /// What its worker said.
+        reason: String,
+    },
 }
 
 /// Serves until a signal ends it. `ready` is called once, when connections are taken and
@@ -106,7 +110,7 @@ pub async fn run(
     })?;
     let looked_at = Arc::clone(&fleet);
     let parts = Parts {
-        places: places.clone(),
+        places,
         policies: Arc::new(config.policies),
         engine: fleet.clone(),
         partitions: Box::new(move || looked_at.partitions()),
@@ -121,30 +125,32 @@ pub async fn run(
     let (address, drain) = (server.address(), server.drain());
     let signals = drain.on_signals(drain_max).map_err(ServeError::Signals)?;
     let signals = tokio::spawn(signals);
-    let waiting = tokio::spawn(call_when_ready(fleet.clone(), places, drain, address, ready));
+    let starting = tokio::spawn(start(fleet.clone(), drain, address, ready));
     let served = server.serve().await;
-    waiting.abort();
     signals.abort();
     // nothing runs any more, so there is nothing to wait for
     fleet.drain(Instant::now()).await;
+    starting.await.expect("the start does not panic")?;
     served
 }
 
-async fn call_when_ready(
-    engine: Arc<dyn Engine>,
-    places: Places,
+/// Waits for the engine. Where it does not start, nothing is served.
+async fn start(
+    fleet: Arc<Fleet>,
     drain: Drain,
     address: SocketAddr,
     ready: impl FnOnce(SocketAddr) + Send,
-) {
-    while !places.models().all(|model| engine.is_ready(model)) {
-        tokio::select! {
-            () = tokio::time::sleep(READY_LOOK_EVERY) => {}
-            () = drain.reached(Phase::Draining) => return,
+) -> Result<(), ServeError> {
+    let completed = startup::completed(&fleet, &drain).await;
+    match &completed {
+        Ok(true) => {
+            tracing::info!(%address, "ready");
+            ready(address);
         }
+        Ok(false) => {}
+        Err(_) => drain.advance(Phase::Ended),
     }
-    tracing::info!(%address, "ready");
-    ready(address);
+    completed.map(|_| ())
 }
 
 fn places(models: &ModelsConfig) -> Places {

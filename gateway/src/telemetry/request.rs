@@ -59,6 +59,14 @@ pub fn outgoing(caller: Option<TraceContext>) -> Option<TraceContext> {
     })
 }
 
+/// Which route it takes: the pattern, never the path that a client sent.
+pub fn record_route(method: &http::Method, route: &str) {
+    let span = Span::current();
+    // the span has begun, and its name changes only this way
+    span.context().span().update_name(format!("{method} {route}"));
+    span.record("http.route", route);
+}
+
 /// Who asks for what.
 pub fn record_facts(tenant: &TenantId, model: &ModelId) {
     let span = Span::current();

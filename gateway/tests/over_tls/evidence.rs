@@ -140,10 +140,11 @@ async fn a_run_of_the_gateway_is_between_its_start_and_its_stop() {
     assert_eq!(entries[1]["configuration"]["what"], "policies");
 }
 
-/// A disk that breaks when it is told to.
+/// A disk that breaks or fills when it is told to.
 struct Breakable {
     disk: Directory,
     broken: Arc<AtomicBool>,
+    full: Arc<AtomicBool>,
 }
 
 impl Store for Breakable {
@@ -152,6 +153,9 @@ impl Store for Breakable {
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        if self.full.load(Ordering::SeqCst) {
+            return Err(StoreError::Full(std::io::ErrorKind::StorageFull.into()));
+        }
         self.disk.append(bytes)
     }
 
@@ -168,21 +172,26 @@ impl Store for Breakable {
     }
 }
 
-async fn breakable() -> (Scene, Arc<AtomicBool>) {
-    let broken = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&broken);
+struct Faults {
+    broken: Arc<AtomicBool>,
+    full: Arc<AtomicBool>,
+}
+
+async fn breakable() -> (Scene, Faults) {
+    let (broken, full) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+    let faults = Faults { broken: Arc::clone(&broken), full: Arc::clone(&full) };
     let log = move |dir: &Path| {
-        let store = |dir: &Path| Ok(Breakable { disk: Directory::open(dir)?, broken: flag });
+        let store = |dir: &Path| Ok(Breakable { disk: Directory::open(dir)?, broken, full });
         Log::open_with(dir, LogOptions::default(), store).unwrap()
     };
-    (Scene::with(Setup { log: Box::new(log), ..Setup::default() }).await, broken)
+    (Scene::with(Setup { log: Box::new(log), ..Setup::default() }).await, faults)
 }
 
 #[tokio::test]
 async fn without_a_durable_log_nothing_runs_and_the_gateway_is_not_ready() {
-    let (scene, broken) = breakable().await;
+    let (scene, faults) = breakable().await;
     let client = scene.tenant("clinic");
-    broken.store(true, Ordering::SeqCst);
+    faults.broken.store(true, Ordering::SeqCst);
     for more in [json!({}), json!({"stream": true}), json!({"model": "french"})] {
         let answer = client.post(chat(more)).await;
         assert_eq!(answer.error(), (503, "audit_unavailable".into()));
@@ -196,11 +205,11 @@ async fn without_a_durable_log_nothing_runs_and_the_gateway_is_not_ready() {
 
 #[tokio::test]
 async fn an_answer_whose_end_cannot_be_recorded_is_not_complete() {
-    let (scene, broken) = breakable().await;
+    let (scene, faults) = breakable().await;
     let client = scene.tenant("clinic");
     let running = scene.engine.live();
     let response = client.stream(json!({})).await;
-    broken.store(true, Ordering::SeqCst);
+    faults.broken.store(true, Ordering::SeqCst);
     for step in [placed(), token(0, 0, "a"), crate::engine::finished(0), crate::engine::usage(1)] {
         running.send(step).unwrap();
     }
@@ -208,6 +217,28 @@ async fn an_answer_whose_end_cannot_be_recorded_is_not_complete() {
     let body = response.into_body().collect().await.unwrap().to_bytes();
     let text = String::from_utf8(body.to_vec()).unwrap();
     assert!(text.contains("audit_unavailable") && !text.contains("[DONE]"), "{text}");
+}
+
+#[tokio::test]
+async fn an_end_that_finds_the_disk_full_is_entered_when_there_is_room() {
+    let (scene, faults) = breakable().await;
+    let client = scene.tenant("clinic");
+    let running = scene.engine.live();
+    let response = client.stream(json!({})).await;
+    faults.full.store(true, Ordering::SeqCst);
+    for step in [placed(), token(0, 0, "a"), crate::engine::finished(0), crate::engine::usage(1)] {
+        running.send(step).unwrap();
+    }
+    drop(running);
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let text = String::from_utf8(body.to_vec()).unwrap();
+    assert!(text.contains("audit_unavailable") && !text.contains("[DONE]"), "{text}");
+    let refused = client.post(chat(json!({}))).await;
+    assert_eq!(refused.error(), (503, "audit_unavailable".into()));
+    faults.full.store(false, Ordering::SeqCst);
+    let ends = of_kind(&scene.entries().await, "terminal");
+    assert_eq!(ends.len(), 1, "and the request that was refused meanwhile has left no trace");
+    assert_eq!(ends[0]["outcome"], "completed");
 }
 
 #[tokio::test]

@@ -11,3 +11,5 @@ mod evidence;
 mod malformed;
 mod refusals;
 mod scene;
+mod signals;
+mod traces;

@@ -88,7 +88,10 @@ async fn a_flood_of_tiny_frames_costs_its_sender_the_connection() {
     let client = scene.tenant("clinic");
     let request = client.request(Method::POST, "/v1/chat/completions");
     let request = request.body(in_pieces(flood, 1)).unwrap();
-    client.try_send(request).await.expect_err("an HTTP/2 frame of one byte costs more than it carries");
+    client
+        .try_send(request)
+        .await
+        .expect_err("an HTTP/2 frame of one byte costs more than it carries");
     assert_eq!(scene.tenant("clinic").post(chat(json!({}))).await.status, 200);
 }
 

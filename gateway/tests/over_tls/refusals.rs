@@ -211,7 +211,10 @@ async fn a_panic_is_a_constant_500_and_the_gateway_lives_on() {
     assert_eq!(client.post(chat(json!({}))).await.status, 200);
     let ends = crate::scene::of_kind(&scene.entries().await, "terminal");
     assert_eq!(ends.len(), 2);
-    assert_eq!((&ends[0]["outcome"], &ends[0]["error"]), (&json!("failed"), &json!("internal_error")));
+    assert_eq!(
+        (&ends[0]["outcome"], &ends[0]["error"]),
+        (&json!("failed"), &json!("internal_error"))
+    );
 }
 
 #[tokio::test]
