@@ -53,7 +53,7 @@ id = "cpu-fr"
 model = "{french_model}"
 zone = "eu-fr-1"
 threads = 1
-kv_memory = "64MiB"
+kv_memory = "192MiB"
 """
 
 TENANT_TOML = """
@@ -157,7 +157,7 @@ class Gateway:
             ended = self.process.poll()
             assert ended is None, f"the gateway ended with {ended}:\n{self.log_text()}"
             assert time.monotonic() < deadline, f"not ready:\n{self.log_text()}"
-            time.sleep(0.05)
+            time.sleep(0.2)
         return self
 
     def _is_ready(self) -> bool:
@@ -204,7 +204,9 @@ class Gateway:
         }
 
     def log_text(self) -> str:
-        return self.log.read_text(errors="replace") if self.log.exists() else ""
+        """Standard output and error, without the lines of our own polling."""
+        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        return "\n".join(line for line in lines if '"http.route":"/readyz"' not in line)
 
     def entries(self) -> list[dict]:
         """The audit log's entries so far, oldest first, whole lines only."""

@@ -54,13 +54,15 @@ def test_without_include_usage_there_is_no_usage(client):
 
 
 def test_the_stream_helper(client):
-    with client.chat.completions.stream(
-        model=MODEL, messages=ASK, max_tokens=12, temperature=0
-    ) as stream:
+    fields = {"model": MODEL, "messages": ASK, "max_tokens": 100, "temperature": 0, "stop": "."}
+    with client.chat.completions.stream(**fields) as stream:
         text = "".join(event.delta for event in stream if event.type == "content.delta")
         final = stream.get_final_completion()
     assert text and final.choices[0].message.content == text
-    assert final.choices[0].finish_reason == "length"
+    assert final.choices[0].finish_reason == "stop"
+    with pytest.raises(openai.LengthFinishReasonError):
+        with client.chat.completions.stream(**{**fields, "max_tokens": 3}) as stream:
+            stream.until_done().get_final_completion()
 
 
 async def test_the_asynchronous_client(async_client, client):
@@ -138,17 +140,22 @@ def test_logprobs_are_those_of_the_text(client):
     assert streamed == [token.logprob for token in content]
 
 
-def test_logit_bias_and_penalties_change_the_answer(client):
-    content = ask(client, logprobs=True, top_logprobs=2, max_tokens=1)
-    first = content.choices[0].message.content
-    # a bias of -100 on every id of the vocabulary's start changes what is drawn from it
-    repeated = [{"role": "user", "content": "Say la la la la la la la la."}]
-    plain = ask(client, messages=repeated, max_tokens=40).choices[0].message.content
-    penalized = ask(client, messages=repeated, max_tokens=40, frequency_penalty=2.0,
-                    presence_penalty=2.0).choices[0].message.content
-    assert first and plain != penalized
-    with pytest.raises(openai.BadRequestError):
+def test_logit_bias_forces_a_token(client):
+    answer = ask(client, logit_bias={"1000": 100}, max_tokens=4, logprobs=True)
+    tokens = [token.token for token in answer.choices[0].logprobs.content]
+    assert len(tokens) == 4 and len(set(tokens)) == 1
+    assert answer.choices[0].message.content != ask(client, max_tokens=4).choices[0].message.content
+    with pytest.raises(openai.BadRequestError) as caught:
         ask(client, logit_bias={"999999999": 1})
+    assert caught.value.param == "logit_bias"
+
+
+def test_penalties_end_a_repetition(client):
+    again = {"messages": [{"role": "user", "content": "Say la la la la la la la la."}],
+             "max_tokens": 40}
+    plain = ask(client, **again).choices[0].message.content
+    penalized = ask(client, **again, frequency_penalty=2.0, presence_penalty=2.0)
+    assert penalized.choices[0].message.content != plain
 
 
 def test_models_are_listed(client):
@@ -173,9 +180,12 @@ def test_every_response_names_its_request_and_its_evidence(client):
 
 
 def test_content_may_be_parts_and_roles_may_be_developer(client):
-    parts = [{"type": "text", "text": "Name the three "}, {"type": "text", "text": "primary colours."}]
-    answer = ask(client, messages=[{"role": "user", "content": parts}])
-    assert answer.choices[0].message.content == ask(client).choices[0].message.content
+    lines = ["Name the three", "primary colours."]
+    parts = [{"type": "text", "text": line} for line in lines]
+    as_parts = ask(client, messages=[{"role": "user", "content": parts}])
+    as_text = ask(client, messages=[{"role": "user", "content": "\n".join(lines)}])
+    assert as_parts.choices[0].message.content == as_text.choices[0].message.content
+    assert as_parts.usage.prompt_tokens == as_text.usage.prompt_tokens
     instructed = {"content": "Answer in one word."}
     as_system = ask(client, messages=[{"role": "system", **instructed}, *ASK])
     as_developer = ask(client, messages=[{"role": "developer", **instructed}, *ASK])
