@@ -74,5 +74,8 @@ impl Launch<'_> {
             // joined, so that a value that begins with a dash stays a value
             command.arg(format!("{flag}={value}"));
         }
+        if let Some(max) = model.context_max {
+            command.arg(format!("--context-max={max}"));
+        }
     }
 }

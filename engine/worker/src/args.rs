@@ -1,5 +1,6 @@
 //! The flags of a worker, made by the fleet or by an operator.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use engine_api::ModelDigest;
@@ -22,6 +23,9 @@ pub struct WorkerArgs {
     /// Memory of the KV cache, in bytes
     #[arg(long, default_value_t = 256 << 20)]
     pub kv_bytes: u64,
+    /// Longest sequence in tokens, where it shall be shorter than what the model was made for
+    #[arg(long)]
+    pub context_max: Option<NonZeroU32>,
     /// Threads that compute; 0 is one for each core
     #[arg(long, default_value_t = 0)]
     pub threads: usize,

@@ -50,7 +50,9 @@ impl Core {
         config.check()?;
         let threads = Threads::new(config.threads).map_err(LoadError::Threads)?;
         let loaded = model::load(&config.model, config.activations, progress)?;
-        let shape = loaded.model.cache_shape();
+        let mut shape = loaded.model.cache_shape();
+        shape.context =
+            config.context_max.map_or(shape.context, |max| shape.context.min(max.get()));
         let cache = KvCache::new(&shape, config.kv_bytes)?;
         let blocks = cache.blocks();
         let numerics = engine_kernels::numerics_class(crate::kv::KIND, config.activations);

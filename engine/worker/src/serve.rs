@@ -134,6 +134,7 @@ fn load(args: &WorkerArgs, stage: &watch::Sender<Stage>) -> Result<Core, String>
     let config = CoreConfig {
         model: args.model.clone(),
         kv_bytes: args.kv_bytes,
+        context_max: args.context_max,
         threads: match args.threads {
             0 => thread::available_parallelism().map_or(1, usize::from),
             threads => threads,

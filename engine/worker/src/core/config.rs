@@ -1,5 +1,6 @@
 //! What a core is started with, and what it says of itself.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use engine_api::{ModelDigest, NumericsClass};
@@ -14,6 +15,8 @@ pub struct CoreConfig {
     pub model: PathBuf,
     /// Memory for keys and values, in bytes; all of it is allocated at the start.
     pub kv_bytes: u64,
+    /// Longest sequence in tokens, where it shall be shorter than what the model was made for.
+    pub context_max: Option<NonZeroU32>,
     /// Threads of the kernels. Results do not depend on their number.
     pub threads: usize,
     /// Tokens that one step reads at most, which is also how many sequences run at once.

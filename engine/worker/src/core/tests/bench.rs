@@ -138,6 +138,7 @@ impl Bench {
         let config = CoreConfig {
             model: on_disk.path().to_owned(),
             kv_bytes,
+            context_max: None,
             threads: 2,
             step_tokens_max,
             queue_max: QUEUE_MAX,
