@@ -302,9 +302,8 @@ fn refusal(change: impl FnOnce(&mut proto::Submit)) -> String {
 }
 
 #[test]
-fn every_field_of_a_request_is_checked() {
+fn what_a_request_reads_and_draws_is_checked() {
     assert_eq!(refusal(|_| {}), "accepted");
-    let many = |count: usize| vec![proto::Drawn { ids: vec![1; count] }];
     for (got, expected) in [
         (
             refusal(|submit| submit.request_id.clear()),
@@ -354,6 +353,15 @@ fn every_field_of_a_request_is_checked() {
             }),
             "field `sampling.bias_ids` must ascend",
         ),
+    ] {
+        assert_eq!(got, expected);
+    }
+}
+
+#[test]
+fn where_a_request_ends_and_may_run_is_checked() {
+    let many = |count: usize| vec![proto::Drawn { ids: vec![1; count] }];
+    for (got, expected) in [
         (
             refusal(|submit| submit.stopping.as_mut().unwrap().max_tokens = 0),
             "field `stopping.max_tokens` must be at least 1, got 0",

@@ -2,7 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::common::{Fault, Unflushed, denial, open_faulty, permit, started, terminal, write_log};
+use crate::fixtures::{
+    Fault, Unflushed, denial, open_faulty, permit, started, terminal, write_log,
+};
 use audit::{AppendError, Appending, Log, LogError, LogOptions, Status, Terminal, verify};
 
 fn dir() -> tempfile::TempDir {
@@ -250,7 +252,7 @@ fn a_crash_at_any_byte_loses_nothing_that_was_acknowledged() {
         let open: Vec<&str> = recovery.unfinished.iter().map(|one| one.request.as_str()).collect();
         assert_eq!(open, if complete == 2 { vec!["a", "b"] } else { vec!["b"] });
         for unfinished in &recovery.unfinished {
-            let end = Terminal::unknown(crate::common::time(), unfinished);
+            let end = Terminal::unknown(crate::fixtures::time(), unfinished);
             log.append(audit::Entry::Terminal(Box::new(end))).wait().unwrap();
         }
         log.close();

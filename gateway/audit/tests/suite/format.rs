@@ -1,6 +1,6 @@
 //! The bytes on disk: a format that others read must not change by accident.
 
-use crate::common::{denial, permit, started, terminal, time};
+use crate::fixtures::{denial, permit, started, terminal, time};
 use audit::{Configuration, Digest, Entry, Log, LogOptions, Stopped};
 use expect_test::expect;
 

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use crate::common::{permit, terminal};
+use crate::fixtures::{permit, terminal};
 use audit::{Log, LogOptions, verify};
 
 #[test]

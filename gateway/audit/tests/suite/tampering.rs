@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::common::write_log;
+use crate::fixtures::write_log;
 use audit::{Anchor, Finding, LogOptions, Recorded, VerifyError, verify};
 use expect_test::{Expect, expect};
 
@@ -152,7 +152,7 @@ fn replaced_entries() {
     let dir = tempfile::tempdir().unwrap();
     let log = audit::Log::open(dir.path(), LogOptions::default()).unwrap();
     for number in 0..4 {
-        log.append(crate::common::permit(&format!("other-{number}"))).wait().unwrap();
+        log.append(crate::fixtures::permit(&format!("other-{number}"))).wait().unwrap();
     }
     log.close();
     let text = fs::read_to_string(segment(dir.path(), 0)).unwrap();
@@ -261,7 +261,7 @@ fn entries_that_do_not_follow_are_found() {
         let error = verify(dir.path(), &[]).unwrap_err().to_string();
         error.replace(&format!("{}/", dir.path().display()), "")
     };
-    let end = serde_json::to_string(&crate::common::terminal("a", 0)).unwrap();
+    let end = serde_json::to_string(&crate::fixtures::terminal("a", 0)).unwrap();
     expect!["00000000000000000000.jsonl:1: entry 0 ends a request that has no open decision"]
         .assert_eq(&say(&line(0, &zero, &end)));
     expect!["00000000000000000000.jsonl:1: entry 0 cannot be read by this version: unknown variant `fantasy`, expected one of `started`, `stopped`, `configuration`, `decision`, `terminal` at line 1 column 10"].assert_eq(&say(&line(0, &zero, r#"{"fantasy":{}}"#)));
