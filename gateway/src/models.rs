@@ -8,7 +8,6 @@ mod digest;
 mod error;
 mod hub;
 mod part;
-mod progress;
 mod wheel;
 
 use std::fs::{self, File};

@@ -14,7 +14,7 @@ use zip::result::ZipError;
 use super::FetchError;
 use super::digest::CHUNK_BYTES;
 use super::part::Part;
-use super::progress::Progress;
+use crate::progress::Progress;
 
 /// Between two looks at how much pip has fetched.
 const LOOK_EVERY: Duration = Duration::from_millis(200);

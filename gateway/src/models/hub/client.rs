@@ -19,7 +19,7 @@ use super::settings::HubSettings;
 use super::url::{follow, same_origin, shown};
 use crate::models::FetchError;
 use crate::models::part::Part;
-use crate::models::progress::Progress;
+use crate::progress::Progress;
 
 const REDIRECTS_MAX: usize = 5;
 const CONNECT_MAX: Duration = Duration::from_secs(30);

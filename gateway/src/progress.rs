@@ -1,4 +1,4 @@
-//! How far a fetch is: a bar on a terminal, a line now and then elsewhere.
+//! How far a long work on bytes is: a bar on a terminal, a line now and then elsewhere.
 
 use std::io::IsTerminal;
 
@@ -8,7 +8,7 @@ use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 const LINE_BYTES: u64 = 16 << 20;
 
 /// Counts bytes towards a total, where one is known. Writes to standard error.
-pub(super) enum Progress {
+pub(crate) enum Progress {
     /// On a terminal.
     Bar(ProgressBar),
     /// In a log: a line for each tenth of the whole.
@@ -16,7 +16,7 @@ pub(super) enum Progress {
 }
 
 impl Progress {
-    pub(super) fn new(label: &str, total: Option<u64>) -> Self {
+    pub(crate) fn new(label: &str, total: Option<u64>) -> Self {
         if !std::io::stderr().is_terminal() {
             let mut lines = Self::Lines { label: label.to_owned(), total, next: 0 };
             lines.reached(0);
@@ -34,7 +34,7 @@ impl Progress {
     }
 
     /// So many bytes are there in all.
-    pub(super) fn reached(&mut self, bytes: u64) {
+    pub(crate) fn reached(&mut self, bytes: u64) {
         match self {
             Self::Bar(bar) => bar.set_position(bytes),
             Self::Lines { label, total, next } => {
