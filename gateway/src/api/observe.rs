@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderValue};
 use tracing::Instrument;
 use tracing::field::display;
 
+use super::{Access, ROUTES};
 use crate::pipeline::Arrival;
 use crate::telemetry;
 
@@ -18,6 +19,8 @@ pub async fn observe(mut request: Request, next: Next) -> Response {
         span.record("hanse.client_request", theirs);
     }
     let (id, at) = (arrival.id.clone(), arrival.at);
+    let path = request.uri().path();
+    let probe = ROUTES.iter().any(|one| one.access == Access::Public && one.path == path);
     request.extensions_mut().insert(arrival);
     let answered = async {
         let mut response = next.run(request).await;
@@ -30,7 +33,12 @@ pub async fn observe(mut request: Request, next: Next) -> Response {
         let header = HeaderValue::try_from(id.as_str()).expect("our ids are digits");
         response.headers_mut().insert("x-request-id", header);
         let ms = at.elapsed().as_millis() as u64;
-        tracing::info!(status = status.as_u16(), ms, "the request was answered");
+        if probe {
+            // every few seconds, for ever
+            tracing::debug!(status = status.as_u16(), ms, "a probe was answered");
+        } else {
+            tracing::info!(status = status.as_u16(), ms, "the request was answered");
+        }
         response
     };
     answered.instrument(span).await

@@ -81,7 +81,7 @@ fn an_assistant_turn_may_come_back_as_it_was_sent() {
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn wrong_models_and_messages_are_named() {
     let table = [
         json!({"model": 5}),
         json!({"model": null}),
@@ -98,6 +98,29 @@ fn what_is_wrong_is_named() {
         json!({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}),
         json!({"messages": [{"role": "user", "content": [{"type": "text"}]}]}),
         json!({"messages": [{"role": "assistant", "tool_calls": [{"id": "a"}]}]}),
+    ];
+    expect![[r#"
+        invalid_type model: `model` must be a string, got an integer
+        missing_required_parameter model: `model` is required
+        invalid_value model: `model` must have 1 to 256 bytes
+        invalid_value Model: `Model` must be written `model`
+        invalid_value messages: `messages` must hold at least one message
+        invalid_type messages: `messages` must be an array, got a string
+        missing_required_parameter messages: `messages` is required
+        invalid_type messages[0]: `messages[0]` must be an object, got an integer
+        missing_required_parameter messages[0].role: `messages[0].role` is required
+        invalid_value messages[0].role: `messages[0].role` must be "system", "developer", "user", "assistant" or "tool"
+        invalid_value messages[0].Content: `messages[0].Content` must be written `content`
+        invalid_type messages[0].content: `messages[0].content` must be a string or an array of text parts, got an integer
+        unsupported_parameter messages[0].content[0].type: `messages[0].content[0].type` must be "text": this gateway serves models that read text only
+        missing_required_parameter messages[0].content[0].text: `messages[0].content[0].text` is required
+        missing_required_parameter messages[0].tool_calls[0].function: `messages[0].tool_calls[0].function` is required
+    "#]].assert_eq(&table.into_iter().map(refused).collect::<String>());
+}
+
+#[test]
+fn wrong_parameters_are_named() {
+    let table = [
         json!({"temperature": "hot"}),
         json!({"temperature": 2.5}),
         json!({"top_p": -0.1}),
@@ -127,21 +150,6 @@ fn what_is_wrong_is_named() {
         json!({"stream_options": true}),
     ];
     expect![[r#"
-        invalid_type model: `model` must be a string, got an integer
-        missing_required_parameter model: `model` is required
-        invalid_value model: `model` must have 1 to 256 bytes
-        invalid_value Model: `Model` must be written `model`
-        invalid_value messages: `messages` must hold at least one message
-        invalid_type messages: `messages` must be an array, got a string
-        missing_required_parameter messages: `messages` is required
-        invalid_type messages[0]: `messages[0]` must be an object, got an integer
-        missing_required_parameter messages[0].role: `messages[0].role` is required
-        invalid_value messages[0].role: `messages[0].role` must be "system", "developer", "user", "assistant" or "tool"
-        invalid_value messages[0].Content: `messages[0].Content` must be written `content`
-        invalid_type messages[0].content: `messages[0].content` must be a string or an array of text parts, got an integer
-        unsupported_parameter messages[0].content[0].type: `messages[0].content[0].type` must be "text": this gateway serves models that read text only
-        missing_required_parameter messages[0].content[0].text: `messages[0].content[0].text` is required
-        missing_required_parameter messages[0].tool_calls[0].function: `messages[0].tool_calls[0].function` is required
         invalid_type temperature: `temperature` must be a number, got a string
         invalid_value temperature: `temperature` must be between 0 and 2, got 2.5
         invalid_value top_p: `top_p` must be between 0 and 1, got -0.1
