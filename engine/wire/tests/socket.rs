@@ -129,7 +129,7 @@ async fn only_private_places_are_used() {
 #[tokio::test]
 async fn noise_ends_its_own_connection_only() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let Ends { _directory, mut fleet, worker, .. } = ends().await;
+    let Ends { _directory, mut fleet, worker, connections: _connections } = ends().await;
     let path = _directory.path().join("run/worker.sock");
     let noise: [&[u8]; 3] = [
         b"GET / HTTP/1.1\r\nhost: worker\r\n\r\n",

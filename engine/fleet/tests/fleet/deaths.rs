@@ -40,21 +40,24 @@ async fn undisturbed(site: &Site, fleet: &Fleet, count: u32, tokens: u32) -> Vec
 async fn a_killed_worker_is_not_noticed() {
     let site = Site::new();
     let moments: &[usize] =
-        if full() { &[0, 1, 2, 5, 17, 40, 80, 100, 118, 119] } else { &[0, 3, 60, 118] };
+        if full() { &[0, 1, 2, 5, 17, 40, 80, 150, 300, 500, 598] } else { &[0, 3, 300] };
     let fleet = site.fleet(&["a"]).await;
-    let expected = undisturbed(&site, &fleet, 8, 120).await;
+    let expected = undisturbed(&site, &fleet, 8, 600).await;
     for &moment in moments {
-        let began = (0..8).map(|number| Reading::start(&fleet, site.submission(number, 120)));
+        let began = (0..8).map(|number| Reading::start(&fleet, site.submission(number, 600)));
         let mut readings: Vec<_> = join_all(began).await.into_iter().map(Result::unwrap).collect();
         readings[0].tokens(moment).await;
         let epoch = fleet.partitions()[0].epoch;
         kill(pid(&fleet, 0), "9");
         let rest = join_all(readings.into_iter().map(Reading::rest)).await;
+        let mut moved = 0;
         for (number, result) in rest.into_iter().enumerate() {
             let (answer, places) = result.unwrap_or_else(|error| panic!("{moment}: {error}"));
             assert_eq!(answer, expected[number], "killed at {moment}, request {number}");
-            assert!(places.iter().all(|place| place.epoch >= epoch));
+            moved += usize::from(places.last().unwrap().epoch > epoch);
         }
+        eprintln!("killed after {moment} tokens: {moved} of 8 went on elsewhere");
+        assert!(moved > 0 || moment > 500, "the worker had ended before it was killed");
         until(&fleet, |all| all[0].state == PartitionState::Ready && all[0].epoch > epoch).await;
     }
 }
@@ -102,8 +105,9 @@ async fn choices_and_stop_strings_survive() {
         let whole: usize = expected.ids.iter().map(Vec::len).sum();
         reading.tokens(moment.min(whole - 1)).await;
         kill(pid(&fleet, 0), "9");
-        let (answer, _) = reading.rest().await.unwrap();
+        let (answer, places) = reading.rest().await.unwrap();
         assert_eq!(answer, expected, "killed at {moment}");
+        assert!(places.len() > 1 || moment > 1, "the worker had ended before it was killed");
     }
 }
 

@@ -239,3 +239,6 @@ impl Bench {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

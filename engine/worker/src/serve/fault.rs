@@ -19,6 +19,11 @@ impl Fault {
         Self(None)
     }
 
+    #[cfg(test)]
+    pub(super) fn none() -> Self {
+        Self(None)
+    }
+
     /// Dies of a prompt that has the token.
     pub(super) fn strike(&self, submission: &Submission) {
         if self.0.is_some_and(|token| submission.prompt.ids.contains(&token)) {
