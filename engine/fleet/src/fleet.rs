@@ -135,6 +135,13 @@ impl Fleet {
     }
 }
 
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        // streams that outlive the fleet end, and the supervisors' tasks go with their set
+        self.roster.halt();
+    }
+}
+
 impl Engine for Fleet {
     fn models(&self) -> Vec<ModelCard> {
         self.cards.clone()

@@ -97,6 +97,11 @@ impl Roster {
         let mut requests = self.requests.subscribe();
         // the sender is ours: only the deadline can be an error
         let _ = timeout_at(deadline, requests.wait_for(|count| *count == 0)).await;
+        self.halt();
+    }
+
+    /// Ends every request.
+    pub(crate) fn halt(&self) {
         self.phase.send_replace(Phase::Halted);
     }
 

@@ -68,7 +68,6 @@ impl Supervisor {
             }
             wait = (wait * 2).min(self.limits.restart_wait_max);
         }
-        self.partition.ended(PartitionState::Stopped);
     }
 
     /// One start, from spawning to burying.
@@ -103,6 +102,13 @@ impl Supervisor {
         // the worker removes it when it ends well
         let _ = std::fs::remove_file(&socket);
         end
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        // nobody looks after the worker any more, however that came: no request may wait for it
+        self.partition.ended(PartitionState::Stopped);
     }
 }
 

@@ -11,6 +11,7 @@ mod fault;
 mod mailbox;
 
 use std::io::Read;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -46,7 +47,8 @@ enum Stage {
 /// or a failure. The caller has set up logging.
 pub fn run(args: WorkerArgs) -> anyhow::Result<()> {
     if args.exit_with_stdin {
-        thread::Builder::new().name("stdin".into()).spawn(exit_with_stdin)?;
+        let socket = args.socket.clone();
+        thread::Builder::new().name("stdin".into()).spawn(move || exit_with_stdin(&socket))?;
     }
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WIRE_THREADS)
@@ -59,16 +61,19 @@ pub fn run(args: WorkerArgs) -> anyhow::Result<()> {
 
 /// Waits for the end of standard input and ends the process at once: whoever held the other
 /// end is gone, and nobody is left to answer.
-fn exit_with_stdin() {
+fn exit_with_stdin(socket: &Path) {
     let mut byte = [0];
     let mut stdin = std::io::stdin().lock();
     loop {
         match stdin.read(&mut byte) {
-            Ok(0) => std::process::exit(0),
-            Err(error) if error.kind() != std::io::ErrorKind::Interrupted => std::process::exit(1),
-            _ => {}
+            Ok(1..) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Ok(0) | Err(_) => break,
         }
     }
+    // may be missing: the end can come before the beginning
+    let _ = std::fs::remove_file(socket);
+    std::process::exit(0);
 }
 
 async fn serve(args: WorkerArgs) -> anyhow::Result<()> {

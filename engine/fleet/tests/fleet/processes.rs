@@ -116,9 +116,9 @@ async fn dropping_ends_the_workers() {
     let pid = fleet.partitions()[0].pid.unwrap();
     let mut reading = Reading::start(&fleet, site.submission(0, 1900)).await.unwrap();
     reading.tokens(1).await;
-    drop(reading);
     drop(fleet);
     gone(pid).await;
+    assert_eq!(reading.rest().await, Err(EngineError::Draining));
 }
 
 async fn a_killed_gateway_leaves_no_worker() {
