@@ -92,15 +92,16 @@ async fn choices_and_stop_strings_survive() {
     let site = Site::new();
     let fleet = site.fleet(&["a"]).await;
     let submission = || {
-        let mut submission = site.submission(3, 150);
+        let mut submission = site.submission(3, 600);
         submission.choices = Choices::new(4).unwrap();
         submission.stopping.ignore_eos = false;
-        submission.stopping.min_tokens = 20;
+        // long enough that the worker is still at it when it is killed
+        submission.stopping.min_tokens = 300;
         submission.stopping.stop = StopStrings::new(vec!["e".into(), "th".into()]).unwrap();
         submission
     };
     let expected = answer(&fleet, submission()).await.unwrap();
-    for moment in [1, 30, 90] {
+    for moment in [1, 90, 1190] {
         let mut reading = Reading::start(&fleet, submission()).await.unwrap();
         let whole: usize = expected.ids.iter().map(Vec::len).sum();
         reading.tokens(moment.min(whole - 1)).await;
