@@ -28,7 +28,7 @@ pub(super) async fn completed(fleet: &Fleet, drain: &Drain) -> Result<bool, Serv
                 PartitionState::Ready => {
                     waiting.remove(&status.id);
                 }
-                PartitionState::Loading { done, total } => {
+                PartitionState::Loading { done, total } if total > 0 => {
                     let label = format!("loading {} on {}", status.model, status.id);
                     shown.get_or_insert_with(|| Progress::new(&label, Some(total))).reached(done);
                 }
