@@ -22,9 +22,7 @@ impl Place {
         let folder = tempfile::tempdir().unwrap();
         let weights = folder.path().join("tiny.gguf");
         engine_tiny::TinyModel::default().write(&weights).unwrap();
-        let bytes = fs::read(&weights).unwrap();
-        let hex: String =
-            digest(&SHA256, &bytes).as_ref().iter().map(|b| format!("{b:02x}")).collect();
+        let hex = sha256(&weights);
         let models = format!(
             "[[zone]]\nid = \"eu-de-1\"\njurisdiction = \"DE\"\n\n\
              [[model]]\nid = \"tiny\"\nsource = {{ path = \"tiny.gguf\" }}\nsha256 = \"{hex}\"\n\n\
@@ -81,6 +79,11 @@ impl Place {
         }
         Gateway { child, address: address.unwrap() }
     }
+}
+
+fn sha256(file: &Path) -> String {
+    let bytes = fs::read(file).unwrap();
+    digest(&SHA256, &bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 struct Gateway {
@@ -178,6 +181,38 @@ fn weights_that_are_not_what_was_pinned_are_not_served() {
     let (code, stdout, _) = place.run(&["models", "verify"]);
     assert_eq!(code, 1);
     assert!(stdout.contains("has the wrong content"), "{stdout}");
+}
+
+#[test]
+fn a_partition_that_cannot_start_ends_the_start_with_its_reason() {
+    let place = Place::new();
+    let small = sha256(&place.path("tiny.gguf"));
+    let model = engine_tiny::TinyModel { context: 8192, ..Default::default() };
+    model.write(&place.path("tiny.gguf")).unwrap();
+    place.replace("models.toml", &small, &sha256(&place.path("tiny.gguf")));
+    // half of what one context takes
+    place.replace("models.toml", "8MiB", "1MiB");
+    let (code, stdout, stderr) = place.run(&["--listen", "127.0.0.1:0"]);
+    assert_eq!((code, stdout.as_str()), (1, ""), "{stderr}");
+    let reason = "error: cannot start partition `cpu-0`: 1048576 bytes of KV memory do not hold \
+                  one context of 8192 tokens; give at least 2097152";
+    assert!(stderr.contains(reason), "{stderr}");
+
+    place.replace("models.toml", "sha256", "context_max = 4096\nsha256");
+    assert_eq!(place.serve().stop(), 0, "a shorter context fits");
+}
+
+#[test]
+fn a_truncated_file_is_refused_even_where_its_digest_is_right() {
+    let place = Place::new();
+    let bytes = fs::read(place.path("tiny.gguf")).unwrap();
+    let whole = sha256(&place.path("tiny.gguf"));
+    fs::write(place.path("tiny.gguf"), &bytes[..bytes.len() / 2]).unwrap();
+    place.replace("models.toml", &whole, &sha256(&place.path("tiny.gguf")));
+    let (code, stdout, stderr) = place.run(&["--listen", "127.0.0.1:0"]);
+    assert_eq!((code, stdout.as_str()), (1, ""), "{stderr}");
+    assert!(stderr.contains("error: cannot start the engine"), "{stderr}");
+    assert!(!stderr.contains("panicked"), "{stderr}");
 }
 
 #[test]

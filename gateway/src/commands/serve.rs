@@ -6,6 +6,7 @@
 mod development_key;
 mod renewal;
 
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
@@ -201,14 +202,18 @@ fn announce(data: &DataDir, address: SocketAddr, model: &ModelId, has_key: bool)
         tracing::warn!(%error, "`gateway env` will not know the address");
     }
     let card = has_key.then(|| ClientCard::read(data, url.clone()));
-    match card {
-        Some(Ok(card)) => println!(
+    let said = match card {
+        Some(Ok(card)) => format!(
             "\nready on {url}\n\n{}\nor, for any OpenAI client: eval \"$(gateway env --data {})\"\n",
             card.snippets(model.as_str()),
             super::client_card::quote(&data.root().display().to_string()),
         ),
-        Some(Err(error)) => println!("\nready on {url}, but {error:#}\n"),
-        None => println!("\nready on {url}; make keys with `gateway keys create`\n"),
+        Some(Err(error)) => format!("\nready on {url}, but {error:#}\n"),
+        None => format!("\nready on {url}; make keys with `gateway keys create`\n"),
+    };
+    // nobody may be reading any more, which is no reason to stop
+    if let Err(error) = writeln!(std::io::stdout(), "{said}") {
+        tracing::warn!(%error, "nobody hears that the gateway is ready");
     }
 }
 
