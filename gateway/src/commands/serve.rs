@@ -127,10 +127,9 @@ pub fn run(args: ServeArgs) -> anyhow::Result<()> {
         settings: configuration.limits.settings(),
         limits: configuration.limits.fleet(),
     };
-    let announce = {
-        let data = data.clone();
-        move |address| announce(&data, address, &first_model, has_key)
-    };
+    let (told, announced) = (data.clone(), data.clone());
+    let bound = move |address| tell_clients(&told, address);
+    let ready = move |address| announce(&announced, address, &first_model, has_key);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -139,7 +138,7 @@ pub fn run(args: ServeArgs) -> anyhow::Result<()> {
         if let Some(certs) = renewed {
             tokio::spawn(renewal::watch(data, certs));
         }
-        server::run(config, announce).await
+        server::run(config, bound, ready).await
     })?;
     Ok(())
 }
@@ -195,12 +194,17 @@ fn worker() -> anyhow::Result<WorkerCommand> {
     Ok(WorkerCommand { program: program.with_file_name("engine"), leading: Vec::new() })
 }
 
-/// Says where it serves, in words that can be pasted.
-fn announce(data: &DataDir, address: SocketAddr, model: &ModelId, has_key: bool) {
+/// Leaves the address where `gateway env` finds it.
+fn tell_clients(data: &DataDir, address: SocketAddr) {
     let url = base_url(address);
     if let Err(error) = write_public(&data.base_url(), format!("{url}\n").as_bytes()) {
         tracing::warn!(%error, "`gateway env` will not know the address");
     }
+}
+
+/// Says where it serves, in words that can be pasted.
+fn announce(data: &DataDir, address: SocketAddr, model: &ModelId, has_key: bool) {
+    let url = base_url(address);
     let card = has_key.then(|| ClientCard::read(data, url.clone()));
     let said = match card {
         Some(Ok(card)) => format!(

@@ -90,10 +90,11 @@ pub enum ServeError {
     },
 }
 
-/// Serves until a signal ends it. `ready` is called once, when connections are taken and
-/// every model can be used.
+/// Serves until a signal ends it. `bound` is called once, before the first connection is
+/// taken; `ready` once, when every model can be used.
 pub async fn run(
     config: ServeConfig,
+    bound: impl FnOnce(SocketAddr),
     ready: impl FnOnce(SocketAddr) + Send + 'static,
 ) -> Result<(), ServeError> {
     let certificate = ServedCertificate::load(&config.chain, &config.key)?;
@@ -123,6 +124,7 @@ pub async fn run(
     let drain_max = config.settings.drain_max;
     let server = Server::bind(config.address, parts, config.settings).await?;
     let (address, drain) = (server.address(), server.drain());
+    bound(address);
     let signals = drain.on_signals(drain_max).map_err(ServeError::Signals)?;
     let signals = tokio::spawn(signals);
     let starting = tokio::spawn(start(fleet.clone(), drain, address, ready));
