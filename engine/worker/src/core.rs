@@ -54,7 +54,7 @@ impl Core {
         shape.context =
             config.context_max.map_or(shape.context, |max| shape.context.min(max.get()));
         let cache = KvCache::new(&shape, config.kv_bytes)?;
-        let blocks = cache.blocks();
+        let blocks = cache.groups()[0].blocks;
         let numerics = engine_kernels::numerics_class(crate::kv::KIND, config.activations);
         let card = CoreCard {
             digest: ModelDigest(loaded.digest),

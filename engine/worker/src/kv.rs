@@ -6,7 +6,7 @@ mod cache;
 
 pub(crate) use block_pool::{BlockId, BlockPool};
 pub(crate) use block_table::BlockTable;
-pub(crate) use cache::{CacheShape, KIND, KvCache};
+pub(crate) use cache::{CacheShape, KIND, KvCache, LayerCache, LayerGroup, LayerShape};
 
 /// Token positions in a block. Attention kernels on GPUs want pages of a multiple of 32.
 pub const BLOCK_TOKENS: u32 = 32;

@@ -48,7 +48,7 @@ impl Core {
             let table = self.scheduler.table(chunk.sequence);
             let positions = chunk.start..chunk.start + chunk.length;
             let tokens = positions.map(|position| request.token(chunk.sequence.choice, position).0);
-            batch.push(tokens, chunk.start, table, chunk.drawn);
+            batch.push(tokens, chunk.start, std::slice::from_ref(table), u32::from(chunk.drawn));
         }
         batch
     }

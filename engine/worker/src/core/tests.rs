@@ -14,6 +14,7 @@ use engine_api::{
 use engine_tiny::{TinyModel, WeightType};
 
 use super::*;
+use crate::kv::LayerCache;
 use bench::{Bench, Outcome, prompt, submission};
 
 #[test]
@@ -217,7 +218,7 @@ fn what_a_block_held_before_does_not_matter() {
         candle_core::Tensor::full(f32::NAN, (slots.len(), 2, 16), &candle_core::Device::Cpu);
     let noise = noise.unwrap();
     for layer in 0..2 {
-        let (keys, values) = bench.core.cache.layer(layer);
+        let LayerCache { keys, values, .. } = bench.core.cache.layer(layer);
         engine_kernels::write_kv(keys, &noise, &slots).unwrap();
         engine_kernels::write_kv(values, &noise, &slots).unwrap();
     }

@@ -14,39 +14,62 @@ pub(crate) struct Batch {
     pub(crate) tokens: Vec<u32>,
     /// The absolute position of each row.
     pub(crate) positions: Vec<u32>,
-    /// Where each row's key and value go.
-    pub(crate) slots: Vec<u32>,
     /// Indexes of the rows whose logits are wanted, ascending.
     pub(crate) drawn: Vec<u32>,
-    tables: Vec<Arc<[u32]>>,
     rows: Vec<AttentionRow>,
+    groups: Vec<GroupPlaces>,
+}
+
+/// Where the rows are in the cache of one group of layers.
+#[derive(Debug, Default)]
+struct GroupPlaces {
+    slots: Vec<u32>,
+    tables: Vec<Arc<[u32]>>,
+}
+
+/// What the layers of one group need to know of the rows.
+#[derive(Debug)]
+pub(crate) struct GroupRows<'a> {
+    /// Where each row's key and value go.
+    pub(crate) slots: &'a [u32],
+    /// What each row attends to.
+    pub(crate) attention: AttentionBatch,
 }
 
 impl Batch {
-    /// Adds a chunk of one sequence, from a position on. With `drawn`, the logits of its last
-    /// row are wanted.
+    /// Adds a chunk of one sequence, from a position on, with its table of each group. The
+    /// logits of its last `drawn` rows are wanted.
     pub(crate) fn push(
         &mut self,
         tokens: impl Iterator<Item = u32>,
         start: u32,
-        table: &BlockTable,
-        drawn: bool,
+        tables: &[BlockTable],
+        drawn: u32,
     ) {
-        let number = self.tables.len() as u32;
+        let first = self.tokens.len() as u32;
+        self.groups.resize_with(tables.len(), GroupPlaces::default);
+        let number = self.groups[0].tables.len() as u32;
         for (position, token) in (start..).zip(tokens) {
             self.tokens.push(token);
             self.positions.push(position);
-            self.slots.push(table.slot(position));
             self.rows.push(AttentionRow { table: number, position });
         }
-        self.tables.push(table.blocks().iter().copied().map(BlockId::get).collect());
-        if drawn {
-            self.drawn.push(self.tokens.len() as u32 - 1);
+        let end = self.tokens.len() as u32;
+        for (places, table) in self.groups.iter_mut().zip(tables) {
+            let positions = start..start + (end - first);
+            places.slots.extend(positions.map(|position| table.slot(position)));
+            places.tables.push(table.blocks().iter().copied().map(BlockId::get).collect());
         }
+        assert!(drawn <= end - first, "a chunk's own rows are drawn");
+        self.drawn.extend(end - drawn..end);
     }
 
-    /// What each row attends to.
-    pub(crate) fn attention(&self) -> Result<AttentionBatch, BatchError> {
-        AttentionBatch::new(self.tables.clone(), self.rows.clone())
+    /// The rows as each group of layers sees them, by the group's number.
+    pub(crate) fn groups(&self) -> Result<Vec<GroupRows<'_>>, BatchError> {
+        let groups = self.groups.iter().map(|GroupPlaces { slots, tables }| {
+            let attention = AttentionBatch::new(tables.clone(), self.rows.clone())?;
+            Ok(GroupRows { slots, attention })
+        });
+        groups.collect()
     }
 }

@@ -3,12 +3,12 @@
 
 use candle_core::{Result, Tensor};
 use engine_kernels::{
-    Activations, AttentionBatch, QMatrix, RopeStyle, RopeTable, paged_attention, rms_norm, rope,
-    silu_mul, write_kv,
+    Activations, QMatrix, RopeStyle, RopeTable, paged_attention, rms_norm, rope, silu_mul, write_kv,
 };
 
+use super::batch::GroupRows;
 use super::{Batch, LoadError, Model, Weights};
-use crate::kv::{CacheShape, KvCache};
+use crate::kv::{CacheShape, KvCache, LayerCache, LayerShape};
 
 /// Bounds for sizes in the metadata: an order above the largest models.
 const LAYERS_MAX: usize = 1024;
@@ -158,7 +158,8 @@ impl Layer {
 impl Model for Llama {
     fn cache_shape(&self) -> CacheShape {
         let Shape { layers, kv_heads, head_width, context, .. } = self.shape;
-        CacheShape { layers, kv_heads, head_width, context: context as u32 }
+        let layer = LayerShape { kv_heads, head_width, window: None };
+        CacheShape { layers: vec![layer; layers], context: context as u32 }
     }
 
     fn vocabulary(&self) -> u32 {
@@ -166,10 +167,12 @@ impl Model for Llama {
     }
 
     fn forward(&self, batch: &Batch, cache: &KvCache) -> Result<Tensor> {
-        let attention = batch.attention().map_err(candle_core::Error::wrap)?;
+        let groups = batch.groups().map_err(candle_core::Error::wrap)?;
         let mut x = self.embedding.rows(&batch.tokens)?;
         for (index, layer) in self.layers.iter().enumerate() {
-            x = (&x + self.attend(layer, &x, batch, &attention, cache.layer(index))?)?;
+            let cache = cache.layer(index);
+            let rows = &groups[cache.group];
+            x = (&x + self.attend(layer, &x, &batch.positions, rows, cache)?)?;
             x = (&x + self.feed_forward(layer, &x)?)?;
         }
         let drawn = Tensor::new(batch.drawn.as_slice(), x.device())?;
@@ -184,23 +187,23 @@ impl Llama {
         &self,
         layer: &Layer,
         x: &Tensor,
-        batch: &Batch,
-        attention: &AttentionBatch,
-        (keys, values): (&Tensor, &Tensor),
+        positions: &[u32],
+        at: &GroupRows<'_>,
+        LayerCache { keys, values, .. }: &LayerCache,
     ) -> Result<Tensor> {
         let Shape { heads, kv_heads, head_width, epsilon, .. } = self.shape;
-        let rows = batch.tokens.len();
+        let rows = positions.len();
         let x = rms_norm(x, &layer.attention_norm, epsilon)?;
         let query = layer.query.forward(&x, self.activations)?;
         let key = layer.key.forward(&x, self.activations)?;
         let value = layer.value.forward(&x, self.activations)?;
-        let query = rope(&query.reshape((rows, heads, head_width))?, &batch.positions, &self.rope)?;
-        let key = rope(&key.reshape((rows, kv_heads, head_width))?, &batch.positions, &self.rope)?;
+        let query = rope(&query.reshape((rows, heads, head_width))?, positions, &self.rope)?;
+        let key = rope(&key.reshape((rows, kv_heads, head_width))?, positions, &self.rope)?;
         // every row of the batch is in the cache before any row attends
-        write_kv(keys, &key, &batch.slots)?;
-        write_kv(values, &value.reshape((rows, kv_heads, head_width))?, &batch.slots)?;
+        write_kv(keys, &key, at.slots)?;
+        write_kv(values, &value.reshape((rows, kv_heads, head_width))?, at.slots)?;
         let scale = 1.0 / (head_width as f32).sqrt();
-        let attended = paged_attention(&query, keys, values, attention, scale)?;
+        let attended = paged_attention(&query, keys, values, &at.attention, scale)?;
         layer.output.forward(&attended, self.activations)
     }
 

@@ -53,20 +53,27 @@ fn windows(tokenizer: &Tokenizer) -> Vec<Vec<u32>> {
     ids.chunks(WINDOW).take(WINDOWS).map(<[u32]>::to_vec).collect()
 }
 
+/// Memory for keys and values: one context of each model tried.
+const CACHE_BYTES: u64 = 512 << 20;
+
 /// Our distributions over one window, computed in chunks of uneven length.
 fn ours(model: &dyn Model, window: &[u32]) -> Distributions {
-    let shape = model.cache_shape();
-    let budget = 8192 * 64 * shape.layers as u64 * 2 * 2 * shape.kv_heads as u64;
-    let cache = KvCache::new(&shape, budget).unwrap();
-    let mut pool = BlockPool::new(cache.blocks());
-    let mut table = BlockTable::default();
-    assert!(table.reserve(window.len() as u32, &mut pool));
+    let cache = KvCache::new(&model.cache_shape(), CACHE_BYTES).unwrap();
+    let positions = window.len() as u32;
+    let tables: Vec<BlockTable> = cache
+        .groups()
+        .iter()
+        .map(|group| {
+            let mut table = BlockTable::default();
+            assert!(table.reserve(positions, &mut BlockPool::new(group.blocks)));
+            table
+        })
+        .collect();
     let mut start = 0;
     let mut rows = Distributions::new();
-    for (number, chunk) in window.chunks(100).enumerate() {
+    for chunk in window.chunks(100) {
         let mut batch = Batch::default();
-        batch.push(chunk.iter().copied(), start, &table, number % 2 == 0);
-        batch.drawn = (0..chunk.len() as u32).collect();
+        batch.push(chunk.iter().copied(), start, &tables, chunk.len() as u32);
         let logits = model.forward(&batch, &cache).unwrap().to_vec2::<f32>().unwrap();
         rows.extend(logits.iter().map(|logits| log_softmax(logits)));
         start += chunk.len() as u32;
