@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use engine_api::ModelDigest;
 
+use crate::CoreConfig;
+
 /// How a worker runs one model on one partition.
 #[derive(clap::Args, Clone, Debug)]
 pub struct WorkerArgs {
@@ -35,6 +37,10 @@ pub struct WorkerArgs {
     /// Requests that wait at most; more are refused
     #[arg(long, default_value_t = 512)]
     pub queue_max: usize,
+    /// Tokens that are guessed to follow and checked in one step, at most; 0 guesses nothing.
+    /// Results are the same.
+    #[arg(long, default_value_t = CoreConfig::DRAFT_TOKENS_MAX)]
+    pub draft_tokens_max: u32,
     /// Name of the partition in the logs
     #[arg(long, default_value = "local")]
     pub partition: String,

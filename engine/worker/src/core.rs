@@ -5,10 +5,11 @@
 //! chunks, not on whether it was preempted or taken over from another worker.
 
 mod config;
+mod drafts;
 mod step;
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use engine_api::{EngineError, ModelDigest, NumericsClass, Submission, TokenId};
 use engine_kernels::Threads;
@@ -17,10 +18,11 @@ use engine_text::Tokenizer;
 pub use config::{CoreCard, CoreConfig, Load};
 
 use crate::event::{CoreEvent, SequenceKey};
-use crate::kv::{BLOCK_TOKENS, KvCache};
+use crate::kv::{BLOCK_TOKENS, Chain, KvCache, Root};
 use crate::model::{self, LoadError, LoadProgress, Model};
 use crate::request::{Bounds, Request};
-use crate::scheduler::{Refusal, Scheduler, SequenceId};
+use crate::scheduler::{Arrival, Refusal, Scheduler, SequenceId};
+use drafts::Drafts;
 
 /// Longest hint to a client to come back, in seconds.
 const RETRY_SECONDS_MAX: u64 = 60;
@@ -37,6 +39,9 @@ pub struct Core {
     requests: BTreeMap<u64, Request>,
     numbers: HashMap<SequenceKey, u64>,
     next_number: u64,
+    drafts: Drafts,
+    /// When the scheduler's clock was at zero.
+    started: Instant,
     /// Events that the next step brings along.
     pending: Vec<(SequenceKey, CoreEvent)>,
 }
@@ -67,16 +72,19 @@ impl Core {
         tracing::info!(digest = %card.digest, %card.numerics, card.context, blocks, "model loaded");
         // more tokens than there are slots cannot be read in a step
         let step_tokens_max = config.step_tokens_max.min(u32::MAX as usize) as u32;
+        let scheduler = Scheduler::new(cache.groups(), step_tokens_max, config.queue_max);
         Ok(Self {
             card,
             model: loaded.model,
             cache,
             threads,
             tokenizer: loaded.tokenizer,
-            scheduler: Scheduler::new(blocks, step_tokens_max, config.queue_max),
+            scheduler,
             requests: BTreeMap::new(),
             numbers: HashMap::new(),
             next_number: 0,
+            drafts: Drafts::new(config.draft_tokens_max),
+            started: Instant::now(),
             pending: Vec::new(),
         })
     }
@@ -108,18 +116,32 @@ impl Core {
         let (request, events) =
             Request::new(key.clone(), submission, &resume, bounds, &self.tokenizer)?;
         let number = self.next_number;
-        let lanes: Vec<_> = request
-            .open()
-            .map(|(choice, lengths)| (SequenceId { request: number, choice }, lengths))
-            .collect();
-        if !lanes.is_empty() {
-            self.scheduler.submit(&lanes).map_err(|refusal| self.refused(refusal))?;
+        let arrivals = self.arrivals(number, &request);
+        if !arrivals.is_empty() {
+            let now = self.started.elapsed();
+            self.scheduler.submit(arrivals, now).map_err(|refusal| self.refused(refusal))?;
             self.next_number += 1;
             self.requests.insert(number, request);
             self.numbers.insert(key.clone(), number);
         }
         self.pending.extend(events.into_iter().map(|event| (key.clone(), event)));
         Ok(())
+    }
+
+    /// The sequences of a request that are left to compute.
+    fn arrivals(&self, number: u64, request: &Request) -> Vec<Arrival> {
+        let submission = &request.submission;
+        let root = Root::new(&self.card.digest, submission.namespace);
+        let arrival = |choice| Arrival {
+            id: SequenceId { request: number, choice },
+            prompt: submission.prompt.ids.len() as u32,
+            whole: request.whole(),
+            chain: Chain::new(root, request.tokens(choice)),
+            share: submission.share,
+            priority: 0,
+            deadline: None,
+        };
+        request.open().map(arrival).collect()
     }
 
     /// Forgets a request and frees its blocks. A key that is not known is ignored: the
@@ -144,7 +166,7 @@ impl Core {
             waiting: self.scheduler.waiting() as u32,
             blocks_used,
             blocks_total,
-            preemptions: self.scheduler.preemptions(),
+            preemptions: self.scheduler.counters().preemptions,
         }
     }
 
@@ -152,8 +174,10 @@ impl Core {
     fn forget(&mut self, number: u64) {
         let request = self.requests.remove(&number).expect("a numbered request is known");
         self.numbers.remove(&request.key);
-        for (choice, _) in request.open() {
-            self.scheduler.remove(SequenceId { request: number, choice });
+        for choice in request.open() {
+            let id = SequenceId { request: number, choice };
+            self.scheduler.remove(id);
+            self.drafts.forget(id);
         }
     }
 

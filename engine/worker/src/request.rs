@@ -4,7 +4,6 @@ use engine_api::{EngineError, Finished, Submission, TokenId, Usage};
 use engine_text::Tokenizer;
 
 use crate::event::{CoreEvent, SequenceKey};
-use crate::scheduler::Lengths;
 use crate::sequence::{Ending, Sequence};
 use crate::trace;
 
@@ -27,6 +26,8 @@ pub(crate) struct Request {
     pub(crate) ending: Ending,
     /// The answers.
     pub(crate) choices: Vec<Sequence>,
+    /// Prompt tokens that were in the prefix cache when the request started for the first time.
+    pub(crate) cached_tokens: Option<u32>,
     /// Open as long as the request is.
     pub(crate) span: tracing::Span,
 }
@@ -57,7 +58,8 @@ impl Request {
         let count = submission.choices.get() as usize;
         let choices = (0..count).map(|_| Sequence::new(stopping)).collect();
         let span = trace::request(&submission);
-        let mut request = Self { key, submission, ending, choices, span };
+        let cached_tokens = None;
+        let mut request = Self { key, submission, ending, choices, cached_tokens, span };
         let events = request.replay(resume, bounds, tokenizer)?;
         Ok((request, events))
     }
@@ -100,14 +102,27 @@ impl Request {
         }
     }
 
-    /// The choices that have not ended, with their lengths.
-    pub(crate) fn open(&self) -> impl Iterator<Item = (u8, Lengths)> {
-        let prompt = self.submission.prompt.ids.len() as u32;
+    /// All tokens of a choice: the prompt's, then the answer's.
+    pub(crate) fn tokens(&self, choice: u8) -> impl Iterator<Item = u32> {
+        let drawn = self.choices[choice as usize].drawn();
+        self.submission.prompt.ids.iter().chain(drawn).map(|id| id.0)
+    }
+
+    /// How many they are.
+    pub(crate) fn known(&self, choice: u8) -> u32 {
+        let drawn = self.choices[choice as usize].drawn();
+        (self.submission.prompt.ids.len() + drawn.len()) as u32
+    }
+
+    /// The choices that have not ended.
+    pub(crate) fn open(&self) -> impl Iterator<Item = u8> {
         let open = self.choices.iter().enumerate().filter(|(_, sequence)| !sequence.is_ended());
-        open.map(move |(choice, sequence)| {
-            let known = prompt + sequence.drawn().len() as u32;
-            (choice as u8, Lengths { prompt, known, whole: prompt + self.ending.tokens_max })
-        })
+        open.map(|(choice, _)| choice as u8)
+    }
+
+    /// What a choice may become, prompt and answer together, in tokens.
+    pub(crate) fn whole(&self) -> u32 {
+        self.submission.prompt.ids.len() as u32 + self.ending.tokens_max
     }
 
     /// Exact counts, once every choice has ended.
@@ -116,7 +131,7 @@ impl Request {
         self.choices.iter().all(Sequence::is_ended).then(|| Usage {
             prompt_tokens: self.submission.prompt.ids.len() as u32,
             completion_tokens: self.choices.iter().map(drawn).sum(),
-            cached_tokens: 0,
+            cached_tokens: self.cached_tokens.unwrap_or(0),
         })
     }
 }

@@ -1,20 +1,32 @@
-//! What runs in a step: no tensors, no tokens, no clock, only lengths and blocks.
+//! What runs in a step. Pure: no tensors, no clock but the one it is told, and of tokens only
+//! the chains by which the prefix cache knows them.
 //!
-//! First come, first served. Sequences that decode go first, then prompts in chunks, oldest
-//! first, then whoever waits, as far as the step's budget of tokens and the pool go. When the
-//! pool is exhausted the newest sequence gives its blocks back and waits again; it will be
-//! computed anew. Every running sequence is older than every waiting one, so the oldest
-//! always gets on, and since no sequence is taken that the pool cannot hold alone, every
-//! sequence ends.
+//! A step takes the sequences that decode, then prompts in chunks, then whoever waits, as far
+//! as its tokens and the blocks go. Time on prompts is divided between the shares (tenants);
+//! who starts is decided by their accounts, by priority and by what is cached. When blocks run
+//! out, a sequence that was admitted later gives its own back and waits again; it will be
+//! computed anew, as far as the prefix cache has lost it.
+//!
+//! Everything ends: the sequence that was admitted first of all never gives way, since only
+//! later ones are chosen; whoever gave way starts again before anyone who has not started; and
+//! no sequence is taken that the blocks cannot hold alone.
 
+mod accounts;
+mod admission;
+mod lane;
+mod pace;
 mod plan;
 
-use std::collections::VecDeque;
+use std::time::Duration;
 
-use crate::kv::{BlockPool, BlockTable, blocks_for};
-pub(crate) use plan::{Chunk, Plan};
+use crate::kv::{BLOCK_TOKENS, BlockStore, BlockTables, LayerGroup};
+use accounts::Accounts;
+pub(crate) use lane::Arrival;
+use lane::Lane;
+use pace::Pace;
+pub(crate) use plan::{Admitted, Chunk, Plan};
 
-/// A sequence's name, in the order of arrival: the request's number, then the choice.
+/// A sequence's name: the request's number, in the order of arrival, then the choice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct SequenceId {
     /// Counts requests up.
@@ -23,134 +35,161 @@ pub(crate) struct SequenceId {
     pub(crate) choice: u8,
 }
 
-/// The lengths of a sequence that comes in, in tokens.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Lengths {
-    /// Its prompt.
-    pub(crate) prompt: u32,
-    /// What is known of it: the prompt, and tokens drawn elsewhere before.
-    pub(crate) known: u32,
-    /// What it may become.
-    pub(crate) whole: u32,
-}
-
-impl Lengths {
-    /// Positions that are ever computed: the last token is drawn and never read.
-    fn computed_max(&self) -> u32 {
-        self.whole - 1
-    }
-}
-
 /// Why a sequence is not taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Refusal {
-    /// The waiting queue is full.
+    /// The waiting queue is full, or this share's part of it.
     Full,
-    /// The pool is too small for it, even when nothing else runs.
+    /// There are too few blocks for it, even when nothing else runs.
     NeverFits {
-        /// Positions that the pool holds.
+        /// Positions that the blocks hold.
         pool: u32,
     },
 }
 
-/// What the scheduler knows of one sequence.
-#[derive(Debug)]
-struct Lane {
-    id: SequenceId,
-    lengths: Lengths,
-    /// Positions in the cache, counting those of the step that is planned.
-    computed: u32,
-    /// Empty while the lane waits.
-    table: BlockTable,
+/// What happened since the start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Counters {
+    /// How often a running sequence had to give way.
+    pub(crate) preemptions: u64,
+    /// Prompt tokens that were looked up in the prefix cache.
+    pub(crate) prefix_queries: u64,
+    /// Prompt tokens that it had.
+    pub(crate) prefix_hits: u64,
 }
 
-impl Lane {
-    /// Positions that its siblings compute too, in whole blocks. One token at least is left,
-    /// for its logits.
-    fn shareable(&self) -> u32 {
-        let common = self.lengths.prompt.min(self.lengths.known - 1);
-        common - common % crate::kv::BLOCK_TOKENS
-    }
-
-    /// Blocks for what is known and the first growth.
-    fn blocks_to_admit(&self) -> u32 {
-        blocks_for((self.lengths.known + 1).min(self.lengths.computed_max()))
-    }
-}
-
-/// The queue, the running sequences and the pool.
+/// The queue, the running sequences and the blocks.
 #[derive(Debug)]
 pub(crate) struct Scheduler {
-    pool: BlockPool,
-    /// Oldest first. None holds a block.
-    waiting: VecDeque<Lane>,
-    /// Oldest first.
+    store: BlockStore,
+    /// In the order of arrival. None holds a block.
+    waiting: Vec<Lane>,
+    /// In the order of admission.
     running: Vec<Lane>,
+    accounts: Accounts,
+    pace: Pace,
     /// The most tokens a step reads, and so the most sequences that run.
     step_tokens_max: u32,
-    /// The most sequences that wait, when the next request comes.
+    /// The most sequences that wait.
     queue_max: usize,
-    preemptions: u64,
+    admissions: u64,
+    counters: Counters,
 }
 
 impl Scheduler {
-    /// An idle scheduler over a pool of free blocks.
-    pub(crate) fn new(blocks: u32, step_tokens_max: u32, queue_max: usize) -> Self {
+    /// An idle scheduler over free blocks of each group of layers.
+    pub(crate) fn new(groups: &[LayerGroup], step_tokens_max: u32, queue_max: usize) -> Self {
         assert!(step_tokens_max > 0 && queue_max > 0, "a step reads and a queue holds something");
         Self {
-            pool: BlockPool::new(blocks),
-            waiting: VecDeque::new(),
+            store: BlockStore::new(groups),
+            waiting: Vec::new(),
             running: Vec::new(),
+            accounts: Accounts::default(),
+            pace: Pace::default(),
             step_tokens_max,
             queue_max,
-            preemptions: 0,
+            admissions: 0,
+            counters: Counters::default(),
         }
     }
 
     /// Queues all sequences of one request, or none of them. Requests come in the order of
     /// their numbers.
-    pub(crate) fn submit(&mut self, lanes: &[(SequenceId, Lengths)]) -> Result<(), Refusal> {
-        if self.waiting.len() >= self.queue_max {
-            return Err(Refusal::Full);
-        }
-        for (_, lengths) in lanes {
-            assert!(lengths.prompt > 0 && lengths.prompt <= lengths.known, "a prompt is known");
-            assert!(lengths.known < lengths.whole, "something is left to draw");
-            if blocks_for(lengths.computed_max()) > self.pool.total() {
-                let pool = self.pool.total().saturating_mul(crate::kv::BLOCK_TOKENS);
-                return Err(Refusal::NeverFits { pool });
+    ///
+    /// A share takes at most as many places of the queue as it leaves free, so that one share
+    /// cannot take the last of them.
+    pub(crate) fn submit(&mut self, arrivals: Vec<Arrival>, now: Duration) -> Result<(), Refusal> {
+        let free = self.queue_max.saturating_sub(self.waiting.len());
+        for arrival in &arrivals {
+            assert!(
+                arrival.prompt > 0 && arrival.prompt <= arrival.chain.len(),
+                "a prompt is known"
+            );
+            assert!(arrival.chain.len() < arrival.whole, "something is left to draw");
+            if free == 0 || self.accounts.waiting(arrival.share) > free {
+                return Err(Refusal::Full);
+            }
+            if !self.store.holds(arrival.whole - 1) {
+                return Err(Refusal::NeverFits { pool: self.store.positions_max() });
             }
         }
-        for (id, lengths) in lanes {
-            assert!(self.waiting.back().is_none_or(|last| last.id < *id), "ids count up");
-            let table = BlockTable::default();
-            self.waiting.push_back(Lane { id: *id, lengths: *lengths, computed: 0, table });
+        for arrival in arrivals {
+            let newest = self.waiting.iter().map(Lane::id).max();
+            assert!(newest.is_none_or(|newest| newest < arrival.id), "ids count up");
+            self.accounts.enter(arrival.share);
+            self.waiting.push(Lane::new(arrival, now, self.store.tables()));
         }
         Ok(())
     }
 
-    /// Forgets a sequence and frees its blocks at once.
+    /// Forgets a sequence and gives its blocks back at once. What it computed stays known to
+    /// the prefix cache while there is room.
     pub(crate) fn remove(&mut self, id: SequenceId) {
-        if let Some(index) = self.running.iter().position(|lane| lane.id == id) {
-            self.running.remove(index).table.release(&mut self.pool);
+        if let Some(index) = self.running.iter().position(|lane| lane.id() == id) {
+            let mut lane = self.running.remove(index);
+            self.store.release(&mut lane.tables);
+            self.accounts.leave(lane.arrival.share, false);
+        } else if let Some(index) = self.waiting.iter().position(|lane| lane.id() == id) {
+            let lane = self.waiting.remove(index);
+            self.accounts.leave(lane.arrival.share, true);
         }
-        self.waiting.retain(|lane| lane.id != id);
         self.audit();
     }
 
-    /// A token was drawn, and the sequence goes on.
-    pub(crate) fn grow(&mut self, id: SequenceId) {
-        let lane = self.running.iter_mut().find(|lane| lane.id == id);
-        let lane = lane.expect("only a running sequence draws");
-        assert_eq!(lane.computed, lane.lengths.known, "a drawn token follows all known ones");
-        lane.lengths.known += 1;
-        assert!(lane.lengths.known < lane.lengths.whole, "a whole sequence has ended");
+    /// Forgets a sequence whose results are of no use, and its blocks' content.
+    pub(crate) fn disown(&mut self, id: SequenceId) {
+        if let Some(lane) = self.running.iter().find(|lane| lane.id() == id) {
+            self.store.disown(&lane.arrival.chain, lane.committed);
+        }
+        self.remove(id);
     }
 
-    /// The blocks of a running sequence.
-    pub(crate) fn table(&self, id: SequenceId) -> &BlockTable {
-        let lane = self.running.iter().find(|lane| lane.id == id);
-        &lane.expect("a planned sequence runs").table
+    /// A token was drawn from a planned position. `computed` says that the next position was
+    /// computed too: a draft had guessed the token.
+    pub(crate) fn grow(&mut self, id: SequenceId, token: u32, computed: bool) {
+        let lane = self.running_mut(id);
+        assert_eq!(lane.computed, lane.known(), "a drawn token follows all known ones");
+        lane.arrival.chain.push(token);
+        lane.computed += u32::from(computed);
+        assert!(lane.known() < lane.arrival.whole, "a whole sequence has ended");
+        let share = lane.arrival.share;
+        self.accounts.draw(share);
+    }
+
+    /// What was planned for a sequence was computed, and is sound: the prefix cache may know.
+    pub(crate) fn commit(&mut self, id: SequenceId) {
+        let index = self.running.iter().position(|lane| lane.id() == id);
+        let Lane { tables, arrival, committed, computed, .. } =
+            &mut self.running[index.expect("a planned sequence runs")];
+        *committed = self.store.commit(tables, &arrival.chain, *committed, *computed);
+    }
+
+    /// Says how many tokens someone guesses to follow. They are computed with the next step, if
+    /// that costs nobody else anything.
+    pub(crate) fn draft(&mut self, id: SequenceId, tokens: u32) {
+        self.running_mut(id).drafts = tokens;
+    }
+
+    /// Keeps what the prefix cache knows of a sequence's beginning, until a point in time.
+    /// Pinned blocks are given up before a running sequence has to give way.
+    pub(crate) fn pin(&mut self, chain: &crate::kv::Chain, until: Duration) {
+        self.store.pin(chain, until);
+    }
+
+    /// A step of so many tokens took so long.
+    pub(crate) fn observe(&mut self, tokens: u32, took: Duration) {
+        self.pace.observe(tokens, took);
+    }
+
+    /// The blocks of a running sequence, by group.
+    pub(crate) fn tables(&self, id: SequenceId) -> &BlockTables {
+        let lane = self.running.iter().find(|lane| lane.id() == id);
+        &lane.expect("a planned sequence runs").tables
+    }
+
+    /// The sequences that wait for one token each, in the order of admission.
+    pub(crate) fn decoding(&self) -> impl Iterator<Item = SequenceId> {
+        self.running.iter().filter(|lane| lane.decodes()).map(Lane::id)
     }
 
     /// Whether nothing runs or waits.
@@ -168,26 +207,34 @@ impl Scheduler {
         self.waiting.len()
     }
 
-    /// Blocks in use and in all.
+    /// Blocks that sequences hold, and all, of the group of layers that is nearest to its end.
     pub(crate) fn blocks(&self) -> (u32, u32) {
-        (self.pool.total() - self.pool.free(), self.pool.total())
+        self.store.used()
     }
 
-    /// How often a running sequence had to give way since the start.
-    pub(crate) fn preemptions(&self) -> u64 {
-        self.preemptions
+    /// Blocks that are kept by a pin alone.
+    pub(crate) fn pinned(&self) -> u32 {
+        self.store.pinned()
     }
 
-    /// Where assertions are on: counts, tables and free list agree, and order holds.
+    /// What happened since the start.
+    pub(crate) fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    fn running_mut(&mut self, id: SequenceId) -> &mut Lane {
+        let lane = self.running.iter_mut().find(|lane| lane.id() == id);
+        lane.expect("only a running sequence draws")
+    }
+
+    /// Where assertions are on: counts, tables and free lists agree, and order holds.
     fn audit(&self) {
         if cfg!(debug_assertions) {
-            self.pool.audit(self.running.iter().flat_map(|lane| lane.table.blocks()).copied());
-            assert!(self.waiting.iter().all(|lane| lane.table.blocks().is_empty()));
-            let lanes = || self.running.iter().chain(&self.waiting);
-            assert!(
-                lanes().is_sorted_by(|a, b| a.id < b.id),
-                "oldest first, running before waiting"
-            );
+            self.store.audit(self.running.iter().map(|lane| &lane.tables));
+            let is_empty = |lane: &Lane| lane.tables.iter().all(|table| table.positions() == 0);
+            assert!(self.waiting.iter().all(is_empty), "who waits holds nothing");
+            assert!(self.running.is_sorted_by_key(|lane| lane.order), "first admitted first");
+            assert!(self.waiting.is_sorted_by_key(|lane| lane.id()), "first come first");
         }
     }
 }

@@ -146,6 +146,7 @@ fn load(args: &WorkerArgs, stage: &watch::Sender<Stage>) -> Result<Core, String>
         },
         step_tokens_max: args.step_tokens_max,
         queue_max: args.queue_max,
+        draft_tokens_max: args.draft_tokens_max,
         activations: Activations::Int8,
     };
     let mut progress = |progress: crate::LoadProgress| {

@@ -23,6 +23,9 @@ pub struct CoreConfig {
     pub step_tokens_max: usize,
     /// Sequences that may wait.
     pub queue_max: usize,
+    /// Tokens that are guessed to follow and checked in one step, at most. 0 guesses nothing;
+    /// results are the same.
+    pub draft_tokens_max: u32,
     /// In which form activations meet quantized weights.
     pub activations: Activations,
 }
@@ -30,6 +33,8 @@ pub struct CoreConfig {
 impl CoreConfig {
     /// Tokens of a step unless something else is asked for.
     pub const STEP_TOKENS_MAX: usize = 256;
+    /// Guessed tokens unless something else is asked for.
+    pub const DRAFT_TOKENS_MAX: u32 = 8;
 
     pub(super) fn check(&self) -> Result<(), LoadError> {
         let counts = [

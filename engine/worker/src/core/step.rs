@@ -1,12 +1,14 @@
 //! One step: plan, forward, sample, commit.
 
+use std::time::Instant;
+
 use engine_api::{CandidateToken, EngineError, Finished, Token, TokenId, TokenLogprob};
 
 use super::Core;
 use crate::event::{CoreEvent, SequenceKey};
 use crate::model::Batch;
 use crate::sampler::{Candidate, Draw, Drawn, Logprobs, NotFinite};
-use crate::scheduler::{Plan, SequenceId};
+use crate::scheduler::{Chunk, Plan, SequenceId};
 use crate::trace;
 
 type Events = Vec<(SequenceKey, CoreEvent)>;
@@ -16,25 +18,55 @@ impl Core {
     /// to do, or when only prompts were read.
     pub fn step(&mut self) -> Vec<(SequenceKey, CoreEvent)> {
         let mut events = std::mem::take(&mut self.pending);
-        let plan = self.scheduler.plan();
+        self.guess();
+        let plan = self.scheduler.plan(self.started.elapsed());
+        self.note(&plan, &mut events);
         if plan.chunks.is_empty() {
             return events;
         }
         let _spans = self.enter(&plan);
+        let begun = Instant::now();
         let batch = self.batch(&plan);
-        match self.forward(&batch) {
+        match self.forward(&plan, &batch) {
             Ok(logits) => self.draw(&plan, &logits, &mut events),
             Err(error) => {
                 tracing::error!(%error, "the forward pass failed");
                 plan.chunks.iter().for_each(|chunk| self.fail(chunk.sequence, &mut events));
             }
         }
+        self.scheduler.observe(plan.tokens(), begun.elapsed());
         events
+    }
+
+    /// Tells the scheduler what might follow the sequences that decode.
+    fn guess(&mut self) {
+        let decoding: Vec<_> = self.scheduler.decoding().collect();
+        for id in self.drafts.worth_while(&decoding) {
+            let drafts = self.drafts.guess(*id, &self.requests[&id.request]);
+            self.scheduler.draft(*id, drafts);
+        }
+    }
+
+    /// What a plan decided about sequences beside what it computes.
+    fn note(&mut self, plan: &Plan, events: &mut Events) {
+        for admitted in &plan.admitted {
+            let request = self.requests.get_mut(&admitted.sequence.request);
+            let request = request.expect("a planned request is known");
+            request.cached_tokens.get_or_insert(admitted.cached);
+        }
+        for id in &plan.preempted {
+            let request = &self.requests[&id.request];
+            let (id, choice) = (&request.submission.id, id.choice);
+            tracing::info!(request = %id, choice, "preempted: there were too few blocks");
+        }
+        for id in &plan.expired {
+            self.fail_with(*id, EngineError::Internal, events);
+        }
     }
 
     /// Spans of the traced requests in the plan; they end when they are dropped.
     fn enter(&self, plan: &Plan) -> Vec<tracing::Span> {
-        let span = |chunk: &crate::scheduler::Chunk| {
+        let span = |chunk: &Chunk| {
             let request = &self.requests[&chunk.sequence.request];
             trace::step(&request.submission, &request.span, chunk.start, chunk.length)
         };
@@ -45,36 +77,61 @@ impl Core {
         let mut batch = Batch::default();
         for chunk in &plan.chunks {
             let request = &self.requests[&chunk.sequence.request];
-            let table = self.scheduler.table(chunk.sequence);
-            let positions = chunk.start..chunk.start + chunk.length;
-            let tokens = positions.map(|position| request.token(chunk.sequence.choice, position).0);
-            batch.push(tokens, chunk.start, std::slice::from_ref(table), u32::from(chunk.drawn));
+            let choice = chunk.sequence.choice;
+            let drafts = self.drafts.of(chunk.sequence);
+            let known = request.known(choice);
+            let token = |position: u32| match position.checked_sub(known) {
+                None => request.token(choice, position).0,
+                Some(draft) => drafts[draft as usize],
+            };
+            let tokens = (chunk.start..chunk.start + chunk.length).map(token);
+            let tables = self.scheduler.tables(chunk.sequence);
+            batch.push(tokens, chunk.start, tables, chunk.drawn);
         }
         batch
     }
 
     /// Logits of the batch's drawn rows, one row after the other.
-    fn forward(&self, batch: &Batch) -> candle_core::Result<Vec<f32>> {
+    fn forward(&self, plan: &Plan, batch: &Batch) -> candle_core::Result<Vec<f32>> {
+        self.cache.copy(plan.copies.iter().map(|(_, copy)| copy))?;
         let logits = self.threads.install(|| self.model.forward(batch, &self.cache))?;
         logits.flatten_all()?.to_vec1()
     }
 
     fn draw(&mut self, plan: &Plan, logits: &[f32], events: &mut Events) {
-        let rows = logits.chunks_exact(self.card.vocabulary as usize);
-        let drawn = plan.chunks.iter().filter(|chunk| chunk.drawn);
-        for (chunk, row) in drawn.zip(rows) {
+        let mut rows = logits.chunks_exact(self.card.vocabulary as usize);
+        for chunk in &plan.chunks {
+            let own: Vec<_> = rows.by_ref().take(chunk.drawn as usize).collect();
             // a sibling may have failed a moment ago, and the request with it
-            if !self.requests.contains_key(&chunk.sequence.request) {
-                continue;
-            }
-            match self.sample(chunk.sequence, row) {
-                Ok(drawn) => self.commit(chunk.sequence, drawn, events),
-                Err(error) => {
-                    tracing::error!(%error, "no token can be drawn");
-                    self.fail(chunk.sequence, events);
-                }
+            if self.requests.contains_key(&chunk.sequence.request) {
+                self.draw_from(chunk.sequence, &own, events);
             }
         }
+    }
+
+    /// Draws from the rows of one sequence. A row after the first holds if the token before it
+    /// was guessed right.
+    fn draw_from(&mut self, id: SequenceId, rows: &[&[f32]], events: &mut Events) {
+        for (index, row) in rows.iter().enumerate() {
+            let drawn = match self.sample(id, row) {
+                Ok(drawn) => drawn,
+                Err(error) => {
+                    tracing::error!(%error, "no token can be drawn");
+                    self.scheduler.disown(id);
+                    return self.fail(id, events);
+                }
+            };
+            let guessed = self.drafts.of(id).get(index).filter(|_| index + 1 < rows.len());
+            let is_right = guessed == Some(&drawn.id.0);
+            if self.commit(id, drawn, is_right, events) {
+                return;
+            }
+            if !is_right {
+                self.drafts.judge(id, index as u32, rows.len() as u32 - 1);
+                break;
+            }
+        }
+        self.scheduler.commit(id);
     }
 
     fn sample(&self, id: SequenceId, logits: &[f32]) -> Result<Drawn, NotFinite> {
@@ -95,8 +152,15 @@ impl Core {
     }
 
     /// Adds a drawn token to its answer and says so; ends the answer, and with the last one
-    /// the request.
-    fn commit(&mut self, id: SequenceId, drawn: Drawn, events: &mut Events) {
+    /// the request. `computed` says that the token's own position was computed in this step
+    /// too. True if the answer ended.
+    fn commit(
+        &mut self,
+        id: SequenceId,
+        drawn: Drawn,
+        computed: bool,
+        events: &mut Events,
+    ) -> bool {
         let logprob = drawn.logprobs.map(|logprobs| self.name(&logprobs));
         let request = self.requests.get_mut(&id.request).expect("a planned request is known");
         let choice = id.choice;
@@ -107,20 +171,28 @@ impl Core {
         let text = accepted.text;
         say(CoreEvent::Token(Token { choice, index, id: drawn.id, text, logprob }));
         let Some(end) = accepted.end else {
-            return self.scheduler.grow(id);
+            self.scheduler.grow(id, drawn.id.0, computed);
+            return false;
         };
         say(CoreEvent::Finished(Finished { choice, reason: end.reason, text: end.text }));
+        self.scheduler.commit(id);
         self.scheduler.remove(id);
+        self.drafts.forget(id);
         if let Some(usage) = request.usage() {
             events.push((request.key.clone(), CoreEvent::Usage(usage)));
             self.forget(id.request);
         }
+        true
     }
 
     /// Gives a request up, with all its choices.
     fn fail(&mut self, id: SequenceId, events: &mut Events) {
+        self.fail_with(id, EngineError::Internal, events);
+    }
+
+    fn fail_with(&mut self, id: SequenceId, error: EngineError, events: &mut Events) {
         if let Some(request) = self.requests.get(&id.request) {
-            events.push((request.key.clone(), CoreEvent::Failed(EngineError::Internal)));
+            events.push((request.key.clone(), CoreEvent::Failed(error)));
             self.forget(id.request);
         }
     }

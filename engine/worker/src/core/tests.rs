@@ -48,6 +48,49 @@ fn a_request_gives_tokens_then_its_end_then_usage() {
     assert_eq!(bench.core.load_now().blocks_used, 0);
 }
 
+/// The next turn of a conversation finds what the last one computed; another tenant does not.
+#[test]
+fn what_was_computed_is_counted_as_cached_for_its_own_tenant() {
+    let mut bench = Bench::new(48, 64);
+    let mut cached = |id: &str, tenant: u8, tokens: &[u32]| {
+        let mut wanted = submission(id, tokens);
+        wanted.namespace = engine_api::CacheNamespace([tenant; 16]);
+        bench.submit(wanted);
+        let outcome = bench.finish().remove(id).unwrap();
+        let next = [tokens, &outcome.choices[0].ids(), &[7, 8, 9]].concat();
+        (outcome.usage.unwrap().cached_tokens, next)
+    };
+    let (first, next) = cached("first turn", 1, &prompt(1, 90));
+    let (second, _) = cached("second turn", 1, &next);
+    let (other, _) = cached("another tenant", 2, &next);
+    let (again, _) = cached("the same again", 2, &next);
+    // of 101 tokens three blocks are full, of which the answer has the end of the last
+    assert_eq!((first, second, other, again), (0, 96, 0, 96));
+}
+
+#[test]
+fn guessed_tokens_save_steps_and_change_nothing() {
+    let run = |draft_tokens_max| {
+        let mut bench = Bench::new(48, 64);
+        bench.core.drafts = Drafts::new(draft_tokens_max);
+        let mut wanted = submission("a", &prompt(1, 20));
+        // who can say only one thing repeats himself
+        wanted.sampling.logit_bias = LogitBias::new([(TokenId(40), 100.0)].into()).unwrap();
+        wanted.stopping.max_tokens = MaxTokens::new(60).unwrap();
+        wanted.sampling.logprobs = Some(TopLogprobs::new(2).unwrap());
+        bench.submit(wanted);
+        let mut steps = 1;
+        while bench.step() {
+            steps += 1;
+        }
+        (steps, bench.finish().remove("a").unwrap())
+    };
+    let (plain, expected) = run(0);
+    let (guessed, outcome) = run(8);
+    assert_eq!(outcome, expected);
+    assert!(plain == 60 && guessed < 20, "{plain} steps without, {guessed} with guesses");
+}
+
 #[test]
 fn choices_differ_and_are_counted_together() {
     let mut bench = Bench::new(24, 64);
@@ -137,16 +180,19 @@ fn what_cannot_run_is_refused_with_the_field_to_blame() {
 #[test]
 fn a_full_queue_is_overload_with_a_hint() {
     let mut bench = Bench::new(16, 64);
-    for number in 0..bench::QUEUE_MAX {
-        bench.submit(submission(&number.to_string(), &prompt(1, 10)));
-    }
-    let mut wanted = submission("more", &prompt(1, 10));
-    wanted.prompt.model_digest = bench.core.card().digest;
-    let error = bench.core.submit(bench::key("more"), wanted, Vec::new()).unwrap_err();
-    assert!(
-        matches!(error, EngineError::Overloaded { retry_after } if (1..=60).contains(&retry_after.as_secs()))
-    );
-    assert_eq!(bench.finish().len(), bench::QUEUE_MAX);
+    let ask = |bench: &mut Bench, number: usize, tenant: u64| {
+        let mut wanted = submission(&number.to_string(), &prompt(1, 10));
+        wanted.prompt.model_digest = bench.core.card().digest;
+        wanted.share.key = tenant;
+        bench.core.submit(bench::key(&number.to_string()), wanted, Vec::new())
+    };
+    let taken = (0..).take_while(|number| ask(&mut bench, *number, 1).is_ok()).count();
+    // one tenant gets no more of the queue than it leaves to others
+    assert_eq!(taken, bench::QUEUE_MAX / 2 + 1);
+    let error = ask(&mut bench, 100, 1).unwrap_err();
+    let EngineError::Overloaded { retry_after } = error else { panic!("{error}") };
+    assert!((1..=60).contains(&retry_after.as_secs()));
+    assert_eq!(ask(&mut bench, 200, 2), Ok(()));
 }
 
 #[test]

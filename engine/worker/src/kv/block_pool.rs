@@ -1,7 +1,9 @@
-//! Which blocks are free, and how many tables hold each of the others.
+//! Which blocks of a group are free, and how many tables hold each of the others.
 
-/// A block's number: the same in the tensors of every layer.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+use super::BlockKey;
+
+/// A block's number: the same in the tensors of every layer of its group.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub(crate) struct BlockId(u32);
 
 impl BlockId {
@@ -11,76 +13,154 @@ impl BlockId {
     }
 }
 
-/// Counts references. A block is on the free list exactly when its count is 0.
+/// What is known of one block.
+#[derive(Clone, Copy, Default, Debug)]
+struct State {
+    /// Tables that hold it.
+    count: u32,
+    /// Under which key the prefix cache knows its content.
+    key: Option<BlockKey>,
+}
+
+/// Counts references. A block that no table holds is free, or idle when its content is still
+/// known to the prefix cache.
 #[derive(Debug)]
 pub(crate) struct BlockPool {
-    /// References by block; only this file writes them.
-    counts: Vec<u32>,
-    /// Blocks without references; the last one is handed out next.
+    /// By block; only this file writes them.
+    states: Vec<State>,
+    /// Blocks that are neither held nor cached; the last one is handed out next.
     free: Vec<BlockId>,
+    /// How many are cached and not held.
+    idle: u32,
 }
 
 impl BlockPool {
     /// A pool of free blocks.
     pub(crate) fn new(blocks: u32) -> Self {
         let free = (0..blocks).rev().map(BlockId).collect();
-        Self { counts: vec![0; blocks as usize], free }
+        Self { states: vec![State::default(); blocks as usize], free, idle: 0 }
     }
 
     /// Blocks in all.
     pub(crate) fn total(&self) -> u32 {
-        self.counts.len() as u32
+        self.states.len() as u32
     }
 
-    /// Blocks that nothing refers to.
+    /// Blocks without content that anyone wants.
     pub(crate) fn free(&self) -> u32 {
         self.free.len() as u32
+    }
+
+    /// Blocks that are kept only for the prefix cache.
+    pub(crate) fn idle(&self) -> u32 {
+        self.idle
+    }
+
+    /// Blocks that tables hold.
+    pub(crate) fn held(&self) -> u32 {
+        self.total() - self.free() - self.idle
+    }
+
+    /// How many tables hold the block.
+    pub(crate) fn count(&self, block: BlockId) -> u32 {
+        self.states[block.0 as usize].count
     }
 
     /// Takes a free block, with one reference to it.
     pub(crate) fn take(&mut self) -> Option<BlockId> {
         let block = self.free.pop()?;
-        let count = &mut self.counts[block.0 as usize];
-        assert_eq!(*count, 0, "a free block is in no table");
-        *count = 1;
+        let state = &mut self.states[block.0 as usize];
+        assert!(
+            state.count == 0 && state.key.is_none(),
+            "a free block is in no table and no cache"
+        );
+        state.count = 1;
         Some(block)
     }
 
-    /// Adds a reference to a block that has one.
+    /// Adds a reference to a block that has one, or that is cached.
     pub(crate) fn retain(&mut self, block: BlockId) {
-        let count = &mut self.counts[block.0 as usize];
-        assert!(*count > 0, "only a block in a table can be shared");
-        *count += 1;
+        let state = &mut self.states[block.0 as usize];
+        assert!(state.count > 0 || state.key.is_some(), "only a block with content can be shared");
+        self.idle -= u32::from(state.count == 0);
+        state.count += 1;
     }
 
-    /// Gives a reference back; the last one frees the block.
-    pub(crate) fn release(&mut self, block: BlockId) {
-        let count = &mut self.counts[block.0 as usize];
-        assert!(*count > 0, "a released block is in a table");
-        *count -= 1;
-        if *count == 0 {
-            debug_assert!(!self.free.contains(&block), "a freed block was not free before");
-            self.free.push(block);
+    /// Gives a reference back. With the last one the block is free, or idle if it is cached:
+    /// then its key is given.
+    pub(crate) fn release(&mut self, block: BlockId) -> Option<BlockKey> {
+        let state = &mut self.states[block.0 as usize];
+        assert!(state.count > 0, "a released block is in a table");
+        state.count -= 1;
+        let last = state.count == 0;
+        let key = state.key.filter(|_| last);
+        match key {
+            Some(_) => self.idle += 1,
+            None if last => self.give_back(block),
+            None => {}
+        }
+        key
+    }
+
+    /// The prefix cache knows the content of a block that a table holds.
+    pub(crate) fn cache(&mut self, block: BlockId, key: BlockKey) {
+        let state = &mut self.states[block.0 as usize];
+        assert!(state.count > 0 && state.key.is_none(), "a block is cached once, while it is held");
+        state.key = Some(key);
+    }
+
+    /// Under which key the prefix cache knows a block.
+    pub(crate) fn key(&self, block: BlockId) -> Option<BlockKey> {
+        self.states[block.0 as usize].key
+    }
+
+    /// The prefix cache forgets a block. It is free unless a table holds it.
+    pub(crate) fn uncache(&mut self, block: BlockId) {
+        let state = &mut self.states[block.0 as usize];
+        assert!(state.key.take().is_some(), "only a cached block is forgotten");
+        if state.count == 0 {
+            self.idle -= 1;
+            self.give_back(block);
         }
     }
 
-    /// Asserts that counts, tables and free list agree: `held` are the blocks of every table,
-    /// each as often as it is held.
-    pub(crate) fn audit(&self, held: impl Iterator<Item = BlockId>) {
-        let mut counted = vec![0; self.counts.len()];
-        held.for_each(|block| counted[block.0 as usize] += 1);
-        assert_eq!(counted, self.counts, "a count is the number of tables that hold the block");
-        for block in &self.free {
-            assert_eq!(counted[block.0 as usize], 0, "a free block is in no table");
+    fn give_back(&mut self, block: BlockId) {
+        debug_assert!(!self.free.contains(&block), "a freed block was not free before");
+        self.free.push(block);
+    }
+
+    /// Asserts that counts, tables, cache and free list agree. `held` are the blocks of every
+    /// table, each as often as it is held; `cached` are those that the prefix cache knows.
+    pub(crate) fn audit(
+        &self,
+        held: impl Iterator<Item = BlockId>,
+        cached: impl Iterator<Item = (BlockId, BlockKey)>,
+    ) {
+        let mut found = vec![State::default(); self.states.len()];
+        held.for_each(|block| found[block.0 as usize].count += 1);
+        for (block, key) in cached {
+            let known = found[block.0 as usize].key.replace(key);
+            assert!(known.is_none(), "the cache knows a block once");
         }
-        let unheld = counted.iter().filter(|count| **count == 0).count();
-        assert_eq!(unheld, self.free.len(), "a block in no table is on the free list");
+        for (found, state) in found.iter().zip(&self.states) {
+            assert_eq!(found.count, state.count, "a count is the number of tables with the block");
+            assert_eq!(found.key, state.key, "the cache and the pool name a block alike");
+        }
+        let is_free = |state: &&State| state.count == 0 && state.key.is_none();
+        assert!(self.free.iter().all(|block| is_free(&&found[block.0 as usize])));
+        let free = found.iter().filter(is_free).count();
+        assert_eq!(free, self.free.len(), "a block that nobody wants is on the free list");
+        let idle = found.iter().filter(|state| state.count == 0 && state.key.is_some()).count();
+        assert_eq!(idle, self.idle as usize, "idle blocks were counted");
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::iter::{empty, once};
+
+    const KEY: BlockKey = BlockKey([7; 16]);
 
     #[test]
     fn the_last_release_frees() {
@@ -89,9 +169,25 @@ mod tests {
         pool.retain(block);
         pool.release(block);
         assert_eq!(pool.free(), 1);
-        pool.release(block);
+        assert_eq!(pool.release(block), None);
         assert_eq!((pool.free(), pool.total()), (2, 2));
-        pool.audit(std::iter::empty());
+        pool.audit(empty(), empty());
+    }
+
+    #[test]
+    fn a_cached_block_is_idle_until_it_is_held_or_forgotten() {
+        let mut pool = BlockPool::new(2);
+        let block = pool.take().expect("one is free");
+        pool.cache(block, KEY);
+        assert_eq!(pool.release(block), Some(KEY));
+        assert_eq!((pool.free(), pool.idle(), pool.held()), (1, 1, 0));
+        pool.audit(empty(), once((block, KEY)));
+        pool.retain(block);
+        assert_eq!((pool.free(), pool.idle(), pool.held()), (1, 0, 1));
+        pool.uncache(block);
+        assert_eq!((pool.free(), pool.idle(), pool.held()), (1, 0, 1));
+        pool.release(block);
+        assert_eq!((pool.free(), pool.idle(), pool.held()), (2, 0, 0));
     }
 
     #[test]
@@ -111,10 +207,19 @@ mod tests {
     }
 
     #[test]
+    #[should_panic(expected = "only a block with content can be shared")]
+    fn a_free_block_is_not_shared() {
+        let mut pool = BlockPool::new(1);
+        let block = pool.take().expect("one is free");
+        pool.release(block);
+        pool.retain(block);
+    }
+
+    #[test]
     #[should_panic(expected = "a count is the number of tables")]
     fn a_leak_is_found() {
         let mut pool = BlockPool::new(1);
         pool.take();
-        pool.audit(std::iter::empty());
+        pool.audit(empty(), empty());
     }
 }

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use engine_kernels::{KvKind, kv_cache};
 
-use super::{BLOCK_TOKENS, blocks_for};
+use super::{BLOCK_TOKENS, BlockCopy, blocks_for};
 use crate::model::LoadError;
 
 /// In which type keys and values are kept.
@@ -134,6 +134,22 @@ impl KvCache {
     /// The groups of layers, in the order of their numbers.
     pub(crate) fn groups(&self) -> &[LayerGroup] {
         &self.groups
+    }
+
+    /// Copies the content of blocks, in this order.
+    pub(crate) fn copy<'a>(
+        &self,
+        copies: impl Iterator<Item = &'a BlockCopy>,
+    ) -> candle_core::Result<()> {
+        for BlockCopy { group, from, to } in copies {
+            for layer in self.layers.iter().filter(|layer| layer.group == *group) {
+                for tensor in [&layer.keys, &layer.values] {
+                    let content = tensor.narrow(0, from.get() as usize, 1)?.copy()?;
+                    tensor.slice_set(&content, 0, to.get() as usize)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The keys and the values of a layer.

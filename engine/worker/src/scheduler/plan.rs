@@ -1,7 +1,10 @@
 //! One step's plan.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use super::{Lane, Scheduler, SequenceId};
-use crate::kv::BLOCK_TOKENS;
+use crate::kv::BlockCopy;
 
 /// Positions of one sequence that a step computes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -10,10 +13,20 @@ pub(crate) struct Chunk {
     pub(crate) sequence: SequenceId,
     /// The first position.
     pub(crate) start: u32,
-    /// How many, at least 1.
+    /// How many, at least 1, drafts included.
     pub(crate) length: u32,
-    /// Whether the last one is the last known, so that a token is drawn from its logits.
-    pub(crate) drawn: bool,
+    /// How many of the last ones give logits: none while known tokens are left, else one, and
+    /// one more for each draft.
+    pub(crate) drawn: u32,
+}
+
+/// A sequence that started for the first time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Admitted {
+    /// Which.
+    pub(crate) sequence: SequenceId,
+    /// Tokens of its prompt that were computed before, by it or by others.
+    pub(crate) cached: u32,
 }
 
 /// What a step does.
@@ -21,8 +34,14 @@ pub(crate) struct Chunk {
 pub(crate) struct Plan {
     /// Decoding sequences, then prompts. At most one chunk a sequence.
     pub(crate) chunks: Vec<Chunk>,
+    /// Blocks to copy before anything is computed, in this order.
+    pub(crate) copies: Vec<(SequenceId, BlockCopy)>,
+    /// Sequences that started for the first time.
+    pub(crate) admitted: Vec<Admitted>,
     /// Sequences that gave their blocks back and wait again.
     pub(crate) preempted: Vec<SequenceId>,
+    /// Sequences that were given up, because their prompts cannot be read in time.
+    pub(crate) expired: Vec<SequenceId>,
 }
 
 impl Plan {
@@ -32,126 +51,190 @@ impl Plan {
     }
 }
 
-/// Where a waiting sequence gets the first blocks of its prompt from.
-enum Donor {
-    /// A sibling that has them all, by index among the running.
-    Sibling(usize),
-    /// A sibling is computing them: waiting for it costs less than doing it again.
-    Soon,
-    /// Nobody: it computes them itself.
-    Nobody,
+/// What the prompts of one share may still take of a step.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Allotment {
+    pub(super) share: u64,
+    pub(super) tokens: u32,
 }
 
 impl Scheduler {
     /// Chooses what runs and reserves its blocks. Whoever calls it computes all of the plan,
     /// or removes the sequences in it.
-    pub(crate) fn plan(&mut self) -> Plan {
+    pub(crate) fn plan(&mut self, now: Duration) -> Plan {
+        self.store.tick(now);
+        for lane in &mut self.running {
+            lane.settled = lane.computed;
+            self.store.slide(&mut lane.tables, lane.computed);
+        }
         let mut plan = Plan::default();
-        self.extend_running(&mut plan, |lane| lane.lengths.known - lane.computed == 1);
-        self.extend_running(&mut plan, |lane| lane.lengths.known - lane.computed > 1);
-        self.admit(&mut plan);
+        self.expire(now, &mut plan);
+        self.extend_decodes(&mut plan);
+        let decoding = plan.chunks.len() as u32;
+        let budget = self.pace.tokens(plan.tokens(), self.step_tokens_max);
+        debug_assert!(decoding <= budget, "a budget has room for who decodes");
+        let mut allotments = self.allotments(budget.saturating_sub(plan.tokens()));
+        self.extend_prompts(budget, &mut allotments, &mut plan);
+        self.admit(now, budget, &mut allotments, &mut plan);
+        self.fill(budget, &mut plan);
         self.audit();
         plan
     }
 
-    fn budget(&self, plan: &Plan) -> u32 {
-        self.step_tokens_max - plan.tokens()
-    }
-
-    /// Plans the running sequences that are meant and not yet in the plan, oldest first.
-    fn extend_running(&mut self, plan: &mut Plan, is_meant: impl Fn(&Lane) -> bool) {
-        let mut index = 0;
-        while index < self.running.len() && self.budget(plan) > 0 {
-            if is_meant(&self.running[index]) && !self.extend(index, plan) {
-                // it gave way itself, and so did everyone after it
-                return;
-            }
-            index += 1;
-        }
-    }
-
-    /// Plans the next chunk of a running sequence, taking blocks from newer ones if it must.
-    /// On `false` it was the newest and gave way itself.
-    fn extend(&mut self, index: usize, plan: &mut Plan) -> bool {
-        loop {
-            let budget = self.budget(plan);
+    /// Every sequence that waits for one token gets its place, with its drafts while there are
+    /// blocks to be had for them.
+    fn extend_decodes(&mut self, plan: &mut Plan) {
+        let decoding: Vec<_> = self.decoding().collect();
+        let mut spare = self.step_tokens_max - decoding.len() as u32;
+        for id in decoding {
+            let Some(index) = self.index(id) else { continue };
             let lane = &mut self.running[index];
-            let length = budget.min(lane.lengths.known - lane.computed);
-            if lane.table.reserve(lane.computed + length, &mut self.pool) {
-                plan.chunks.push(lane.advance(length));
-                return true;
-            }
-            let newest = self.running.len() - 1;
-            self.preempt_newest(plan);
-            if newest == index {
-                return false;
+            let longest = lane.computed_max() - lane.known();
+            let drafts = std::mem::take(&mut lane.drafts).min(longest).min(spare);
+            spare -= drafts;
+            self.extend(index, 1, drafts, plan);
+        }
+    }
+
+    /// The tokens that are left for prompts, divided between the shares that have any by their
+    /// weights.
+    fn allotments(&self, tokens: u32) -> Vec<Allotment> {
+        let reading = self.running.iter().filter(|lane| !lane.decodes());
+        let has_place = self.running.len() < self.step_tokens_max as usize;
+        let waiting = self.waiting.iter().filter(|_| has_place);
+        let shares = reading.chain(waiting).map(|lane| lane.arrival.share);
+        let weights: BTreeMap<u64, u32> =
+            shares.map(|share| (share.key, share.weight.get())).collect();
+        let all: u64 = weights.values().copied().map(u64::from).sum();
+        let part = |weight: u32| (u64::from(tokens) * u64::from(weight)).div_ceil(all.max(1));
+        weights
+            .into_iter()
+            .map(|(share, weight)| Allotment { share, tokens: part(weight) as u32 })
+            .collect()
+    }
+
+    /// Running prompts: in each share the oldest has half of what there is, the others take
+    /// the rest, shortest first, so that a long prompt stops neither itself nor the short ones.
+    fn extend_prompts(&mut self, budget: u32, allotments: &mut [Allotment], plan: &mut Plan) {
+        for allotment in allotments {
+            let mut reading: Vec<_> = self
+                .running
+                .iter()
+                .filter(|lane| !lane.decodes() && lane.arrival.share.key == allotment.share)
+                .map(|lane| (lane.rest(), lane.id()))
+                .collect();
+            let Some((_, oldest)) = reading.first().copied() else { continue };
+            self.lengthen(oldest, allotment.tokens.div_ceil(2), budget, allotment, plan);
+            reading.remove(0);
+            reading.sort_unstable();
+            for (_, id) in reading {
+                self.lengthen(id, allotment.tokens, budget, allotment, plan);
             }
         }
     }
 
-    fn preempt_newest(&mut self, plan: &mut Plan) {
-        let mut lane = self.running.pop().expect("a sequence that wants a block runs");
-        lane.table.release(&mut self.pool);
-        lane.computed = 0;
-        plan.chunks.retain(|chunk| chunk.sequence != lane.id);
-        plan.preempted.push(lane.id);
-        self.preemptions += 1;
-        // running sequences are older than all that wait
-        self.waiting.push_front(lane);
+    /// What nobody has taken goes to running prompts, oldest first.
+    fn fill(&mut self, budget: u32, plan: &mut Plan) {
+        let reading: Vec<_> =
+            self.running.iter().filter(|lane| lane.rest() > 0).map(Lane::id).collect();
+        for id in reading {
+            let tokens = budget.saturating_sub(plan.tokens());
+            let mut rest = Allotment { share: 0, tokens };
+            self.lengthen(id, tokens, budget, &mut rest, plan);
+        }
     }
 
-    /// Starts waiting sequences in order, while tokens, places and blocks last.
-    fn admit(&mut self, plan: &mut Plan) {
-        // whoever just gave way would only take back what others now need
-        while plan.preempted.is_empty() && self.running.len() < self.step_tokens_max as usize {
-            let Some(lane) = self.waiting.front() else { return };
-            let (shared, donor) = match self.donor(lane) {
-                Donor::Sibling(index) => (lane.shareable(), Some(index)),
-                Donor::Nobody if self.budget(plan) > 0 => (0, None),
-                Donor::Nobody | Donor::Soon => return,
-            };
-            if lane.blocks_to_admit() - shared / BLOCK_TOKENS > self.pool.free() {
+    /// Plans up to `most` further tokens of a prompt, within the step and the allotment.
+    pub(super) fn lengthen(
+        &mut self,
+        id: SequenceId,
+        most: u32,
+        budget: u32,
+        allotment: &mut Allotment,
+        plan: &mut Plan,
+    ) {
+        // it may have given way to an older one in the meantime
+        let Some(index) = self.index(id) else { return };
+        let left = budget.saturating_sub(plan.tokens());
+        let length = self.running[index].rest().min(most).min(left);
+        if length > 0 {
+            let before = plan.tokens();
+            self.extend(index, length, 0, plan);
+            let taken = plan.tokens().saturating_sub(before);
+            allotment.tokens = allotment.tokens.saturating_sub(taken);
+        }
+    }
+
+    /// Plans further positions of a running sequence, taking blocks from sequences that were
+    /// admitted later if it must, and gives way itself if there is none.
+    fn extend(&mut self, mut index: usize, length: u32, drafts: u32, plan: &mut Plan) {
+        loop {
+            let lane = &mut self.running[index];
+            let start = lane.computed;
+            let end = self.store.affordable(&lane.tables, start).min(start + length);
+            if end > start {
+                let drafts = if end < start + length { 0 } else { drafts };
+                let with_drafts = self.store.reserve(&mut lane.tables, start, end + drafts);
+                // drafts are worth no one's blocks
+                let (copies, drafts) = match with_drafts {
+                    Some(copies) => (copies, drafts),
+                    None => {
+                        (self.store.reserve(&mut lane.tables, start, end).unwrap_or_default(), 0)
+                    }
+                };
+                let id = lane.id();
+                plan.copies.extend(copies.into_iter().map(|copy| (id, copy)));
+                return plan.push(lane.advance(end - start, drafts));
+            }
+            let victim = self.victim(index).unwrap_or(index);
+            self.preempt(victim, plan);
+            if victim == index {
                 return;
             }
-            let mut lane = self.waiting.pop_front().expect("it was looked at");
-            if let Some(index) = donor {
-                let blocks = shared / BLOCK_TOKENS;
-                lane.table = self.running[index].table.share(blocks, &mut self.pool);
-                lane.computed = shared;
-            }
-            let positions = lane.blocks_to_admit() * BLOCK_TOKENS;
-            assert!(lane.table.reserve(positions, &mut self.pool), "free blocks were counted");
-            let length = self.budget(plan).min(lane.lengths.known - lane.computed);
-            if length > 0 {
-                plan.chunks.push(lane.advance(length));
-            }
-            self.running.push(lane);
+            debug_assert!(victim > index, "only later ones give way");
+            index = index.min(victim);
         }
     }
 
-    /// A donor's blocks may be those that this very step writes: within a layer, all keys and
-    /// values are written before any row attends.
-    fn donor(&self, lane: &Lane) -> Donor {
-        let wanted = lane.shareable();
-        if wanted == 0 {
-            return Donor::Nobody;
-        }
-        let is_sibling = |other: &Lane| other.id.request == lane.id.request;
-        let has_all = |other: &Lane| is_sibling(other) && other.computed >= wanted;
-        match self.running.iter().position(has_all) {
-            Some(index) => Donor::Sibling(index),
-            None if self.running.iter().any(is_sibling) => Donor::Soon,
-            None => Donor::Nobody,
-        }
+    /// Who gives way to a sequence: of those that were admitted later, the newest of the share
+    /// that is most over-served.
+    fn victim(&self, index: usize) -> Option<usize> {
+        let later = index + 1..self.running.len();
+        later.min_by_key(|index| {
+            let lane = &self.running[*index];
+            (self.accounts.standing(lane.arrival.share), std::cmp::Reverse(lane.order))
+        })
+    }
+
+    fn preempt(&mut self, index: usize, plan: &mut Plan) {
+        let mut lane = self.running.remove(index);
+        let id = lane.id();
+        self.store.release(&mut lane.tables);
+        (lane.computed, lane.settled, lane.committed, lane.drafts) = (0, 0, 0, 0);
+        plan.chunks.retain(|chunk| chunk.sequence != id);
+        plan.copies.retain(|(sequence, _)| *sequence != id);
+        plan.preempted.push(id);
+        self.counters.preemptions += 1;
+        self.accounts.give_way(lane.arrival.share);
+        let place = self.waiting.partition_point(|waiting| waiting.id() < id);
+        self.waiting.insert(place, lane);
+    }
+
+    fn index(&self, id: SequenceId) -> Option<usize> {
+        self.running.iter().position(|lane| lane.id() == id)
     }
 }
 
-impl Lane {
-    /// The next chunk, which counts as computed from now on.
-    fn advance(&mut self, length: u32) -> Chunk {
-        let start = self.computed;
-        self.computed += length;
-        let drawn = self.computed == self.lengths.known;
-        Chunk { sequence: self.id, start, length, drawn }
+impl Plan {
+    /// Adds a chunk, or appends it to the sequence's last one.
+    fn push(&mut self, chunk: Chunk) {
+        match self.chunks.iter_mut().find(|before| before.sequence == chunk.sequence) {
+            None => self.chunks.push(chunk),
+            Some(before) => {
+                assert_eq!(before.start + before.length, chunk.start, "chunks follow each other");
+                before.length += chunk.length;
+                before.drawn = chunk.drawn;
+            }
+        }
     }
 }

@@ -1,33 +1,108 @@
-//! Scripts: `submit request prompt=.. max=.. n=..`, `step`, `cancel request`.
+//! Scripts: `submit request prompt=.. max=.. n=.. like=.. share=.. priority=.. deadline=..`,
+//! `step n`, `run n`, `wait milliseconds`, `draft request n`, `cancel request`.
+
+mod properties;
+mod time;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::num::NonZeroU32;
 
+use engine_api::{CacheNamespace, ModelDigest, Share};
 use expect_test::{Expect, expect};
-use proptest::prelude::*;
 
 use super::*;
+use crate::kv::{Chain, Root};
+
+/// What a request wants.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    prompt: u32,
+    max: u32,
+    choices: u8,
+    /// Prompts of one seed begin alike.
+    seed: u32,
+    share: u64,
+    weight: u32,
+    namespace: u8,
+    priority: i32,
+    deadline: Option<Duration>,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        let (share, weight, namespace) = (0, 1, 0);
+        let (priority, deadline) = (0, None);
+        Self {
+            prompt: 1,
+            max: 1,
+            choices: 1,
+            seed: 0,
+            share,
+            weight,
+            namespace,
+            priority,
+            deadline,
+        }
+    }
+}
+
+impl Wanted {
+    fn arrivals(&self, request: u64) -> Vec<Arrival> {
+        let namespace = CacheNamespace([self.namespace; 16]);
+        let root = Root::new(&ModelDigest([0; 32]), namespace);
+        let tokens = (0..self.prompt).map(|position| self.seed * 1000 + position);
+        let arrival = |choice| Arrival {
+            id: SequenceId { request, choice },
+            prompt: self.prompt,
+            whole: self.prompt + self.max,
+            chain: Chain::new(root, tokens.clone()),
+            share: Share {
+                key: self.share,
+                weight: NonZeroU32::new(self.weight).expect("a weight"),
+            },
+            priority: self.priority,
+            deadline: self.deadline,
+        };
+        (0..self.choices).map(arrival).collect()
+    }
+}
 
 /// A scheduler whose sequences draw a token whenever they may, until they are whole.
 struct Bench {
     scheduler: Scheduler,
-    lengths: BTreeMap<SequenceId, Lengths>,
+    /// Known, whole and seed of each sequence that has not ended.
+    lengths: BTreeMap<SequenceId, (u32, u32, u32)>,
+    now: Duration,
+    /// How long a step takes a token.
+    token_takes: Duration,
+    /// Drafts are right up to this one.
+    drafts_right: u32,
     finished: usize,
     shown: String,
 }
 
 impl Bench {
-    fn new(blocks: u32, step_tokens_max: u32, queue_max: usize) -> Self {
-        let scheduler = Scheduler::new(blocks, step_tokens_max, queue_max);
-        Self { scheduler, lengths: BTreeMap::new(), finished: 0, shown: String::new() }
+    fn new(groups: &[(Option<u32>, u32)], step_tokens_max: u32, queue_max: usize) -> Self {
+        let group =
+            |(window, blocks): &(Option<u32>, u32)| LayerGroup { window: *window, blocks: *blocks };
+        let groups: Vec<_> = groups.iter().map(group).collect();
+        Self {
+            scheduler: Scheduler::new(&groups, step_tokens_max, queue_max),
+            lengths: BTreeMap::new(),
+            now: Duration::ZERO,
+            token_takes: Duration::ZERO,
+            drafts_right: 0,
+            finished: 0,
+            shown: String::new(),
+        }
     }
 
-    fn submit(&mut self, request: u64, prompt: u32, max: u32, choices: u8) -> Result<(), Refusal> {
-        let lengths = Lengths { prompt, known: prompt, whole: prompt + max };
-        let lanes: Vec<_> =
-            (0..choices).map(|choice| (SequenceId { request, choice }, lengths)).collect();
-        self.scheduler.submit(&lanes)?;
-        self.lengths.extend(lanes);
+    fn submit(&mut self, request: u64, wanted: Wanted) -> Result<(), Refusal> {
+        self.scheduler.submit(wanted.arrivals(request), self.now)?;
+        for arrival in wanted.arrivals(request) {
+            self.lengths.insert(arrival.id, (wanted.prompt, arrival.whole, wanted.seed));
+        }
         Ok(())
     }
 
@@ -41,29 +116,52 @@ impl Bench {
 
     /// Plans, draws, and checks what every plan must keep.
     fn step(&mut self) -> Plan {
-        let plan = self.scheduler.plan();
+        let plan = self.scheduler.plan(self.now);
         assert!(plan.tokens() <= self.scheduler.step_tokens_max);
         let stalled = plan.chunks.is_empty() && plan.preempted.is_empty();
         assert!(!stalled || self.scheduler.is_idle(), "whoever is here gets on");
-        for chunk in &plan.chunks {
-            let table = self.scheduler.table(chunk.sequence);
-            // every planned position has a slot
-            table.slot(chunk.start + chunk.length - 1);
+        for id in &plan.expired {
+            self.lengths.remove(id);
         }
-        self.show(&plan);
-        for chunk in plan.chunks.iter().filter(|chunk| chunk.drawn) {
-            let lengths = self.lengths.get_mut(&chunk.sequence).expect("it was submitted");
-            assert_eq!(chunk.start + chunk.length, lengths.known);
-            lengths.known += 1;
-            if lengths.known < lengths.whole {
-                self.scheduler.grow(chunk.sequence);
-            } else {
-                self.finished += 1;
-                self.lengths.remove(&chunk.sequence);
-                self.scheduler.remove(chunk.sequence);
+        for chunk in &plan.chunks {
+            // every planned position has a slot
+            for table in self.scheduler.tables(chunk.sequence) {
+                (chunk.start..chunk.start + chunk.length)
+                    .for_each(|at| assert!(table.slot(at) < u32::MAX));
             }
         }
+        self.show(&plan);
+        for chunk in &plan.chunks {
+            self.draw(chunk);
+        }
+        let took = self.token_takes * plan.tokens();
+        self.now += took;
+        self.scheduler.observe(plan.tokens(), took);
         plan
+    }
+
+    fn draw(&mut self, chunk: &Chunk) {
+        let id = chunk.sequence;
+        for row in 0..chunk.drawn {
+            let (known, whole, seed) = self.lengths.get_mut(&id).expect("it was submitted");
+            let end = chunk.start + chunk.length - chunk.drawn + row + 1;
+            assert_eq!(end, *known, "a token is drawn from the last one that is known");
+            *known += 1;
+            if *known == *whole {
+                self.finished += 1;
+                self.lengths.remove(&id);
+                self.scheduler.commit(id);
+                return self.scheduler.remove(id);
+            }
+            // first choices draw what longer prompts of their seed go on with
+            let token = (*seed + 100 * u32::from(id.choice)) * 1000 + *known - 1;
+            let right = row + 1 < chunk.drawn && row < self.drafts_right;
+            self.scheduler.grow(id, token, right);
+            if !right {
+                break;
+            }
+        }
+        self.scheduler.commit(id);
     }
 
     fn show(&mut self, plan: &Plan) {
@@ -72,11 +170,20 @@ impl Bench {
         out.push_str("step");
         for chunk in &plan.chunks {
             let end = chunk.start + chunk.length;
-            let mark = if chunk.drawn { "!" } else { "" };
+            let mark = "!".repeat(chunk.drawn as usize);
             let _ = write!(out, " {}[{}..{end}]{mark}", name(chunk.sequence), chunk.start);
         }
         for id in &plan.preempted {
             let _ = write!(out, " -{}", name(*id));
+        }
+        for id in &plan.expired {
+            let _ = write!(out, " late {}", name(*id));
+        }
+        for admitted in plan.admitted.iter().filter(|admitted| admitted.cached > 0) {
+            let _ = write!(out, " {} cached {}", name(admitted.sequence), admitted.cached);
+        }
+        for (id, _) in &plan.copies {
+            let _ = write!(out, " copy for {}", name(*id));
         }
         let (used, total) = self.scheduler.blocks();
         let _ = writeln!(out, " | waiting {} blocks {used}/{total}", self.scheduler.waiting());
@@ -88,27 +195,56 @@ impl Bench {
             let value = words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
             value.map_or(otherwise, |value| value.parse().expect("a number"))
         };
-        let request = words.get(1).map_or(0, |word| word.parse().expect("a number"));
+        let request: u64 = words.get(1).map_or(0, |word| word.parse().expect("a number"));
         match words[0] {
             "submit" => {
-                let (prompt, max) = (number("prompt", 1), number("max", 1));
-                if let Err(refusal) = self.submit(request, prompt, max, number("n", 1) as u8) {
+                let deadline = number("deadline", 0);
+                let wanted = Wanted {
+                    prompt: number("prompt", 1),
+                    max: number("max", 1),
+                    choices: number("n", 1) as u8,
+                    seed: number("like", request as u32),
+                    share: number("share", 0).into(),
+                    weight: number("weight", 1),
+                    namespace: number("namespace", 0) as u8,
+                    priority: number("priority", 0) as i32,
+                    deadline: (deadline > 0).then(|| Duration::from_millis(deadline.into())),
+                };
+                if let Err(refusal) = self.submit(request, wanted) {
                     let _ = writeln!(self.shown, "{request} refused: {refusal:?}");
                 }
             }
             "cancel" => self.cancel(request),
+            "draft" => {
+                let id = SequenceId { request, choice: 0 };
+                self.scheduler.draft(id, number("tokens", 1));
+                self.drafts_right = number("right", 0);
+            }
+            "wait" => self.now += Duration::from_millis(request),
+            "token" => self.token_takes = Duration::from_millis(request),
             // the number of steps
             "step" => (0..request.max(1)).for_each(|_| drop(self.step())),
+            // the same, of which only the last is shown
+            "run" => {
+                let shown = self.shown.len();
+                (1..request).for_each(|_| drop(self.step()));
+                self.shown.truncate(shown);
+                self.step();
+            }
             other => panic!("no such line: {other}"),
         }
     }
 }
 
-/// Runs a script on a pool of 8 blocks with 64 tokens a step and 4 places in the queue.
-fn check(script: &str, expected: Expect) {
-    let mut bench = Bench::new(8, 64, 4);
+fn run(groups: &[(Option<u32>, u32)], script: &str, expected: Expect) {
+    let mut bench = Bench::new(groups, 64, 6);
     script.lines().map(str::trim).filter(|line| !line.is_empty()).for_each(|line| bench.line(line));
     expected.assert_eq(&bench.shown);
+}
+
+/// Runs a script on a pool of 8 blocks with 64 tokens a step and 6 places in the queue.
+fn check(script: &str, expected: Expect) {
+    run(&[(None, 8)], script, expected);
 }
 
 #[test]
@@ -121,7 +257,7 @@ fn decodes_go_before_prompts_and_prompts_come_in_chunks() {
          step 4",
         expect![[r#"
             step 1.0[0..10]! | waiting 0 blocks 1/8
-            step 1.0[10..11]! 2.0[0..63] | waiting 1 blocks 5/8
+            step 1.0[10..11]! 2.0[0..63] | waiting 1 blocks 3/8
             step 1.0[11..12]! 2.0[63..100]! 3.0[0..5]! | waiting 0 blocks 6/8
             step 1.0[12..13]! 2.0[100..101]! 3.0[5..6]! | waiting 0 blocks 6/8
             step | waiting 0 blocks 0/8
@@ -143,7 +279,7 @@ fn the_first_that_does_not_fit_holds_back_all_behind_it() {
             step 1.0[0..60]! | waiting 2 blocks 2/8
             step 1.0[60..61]! | waiting 2 blocks 2/8
             step 1.0[61..62]! | waiting 2 blocks 2/8
-            step 2.0[0..64] | waiting 1 blocks 7/8
+            step 2.0[0..64] | waiting 1 blocks 2/8
         "#]],
     );
 }
@@ -152,27 +288,23 @@ fn the_first_that_does_not_fit_holds_back_all_behind_it() {
 fn an_exhausted_pool_preempts_the_newest_which_starts_anew() {
     check(
         "submit 1 prompt=93 max=70
-         submit 2 prompt=61 max=40
-         submit 3 prompt=60 max=40
-         step 8
-         cancel 1
-         step 2
-         cancel 2
-         step 3",
+         submit 2 prompt=61 max=90
+         run 37
+         step 3
+         run 29
+         step 4
+         run 99",
         expect![[r#"
-            step 1.0[0..64] | waiting 2 blocks 3/8
-            step 1.0[64..93]! 2.0[0..35] | waiting 1 blocks 5/8
-            step 1.0[93..94]! 2.0[35..61]! 3.0[0..37] | waiting 0 blocks 7/8
-            step 1.0[94..95]! 2.0[61..62]! 3.0[37..60]! | waiting 0 blocks 7/8
-            step 1.0[95..96]! 2.0[62..63]! 3.0[60..61]! | waiting 0 blocks 7/8
-            step 1.0[96..97]! 2.0[63..64]! 3.0[61..62]! | waiting 0 blocks 8/8
-            step 1.0[97..98]! 2.0[64..65]! -3.0 | waiting 1 blocks 7/8
-            step 1.0[98..99]! 2.0[65..66]! | waiting 1 blocks 7/8
-            step 2.0[66..67]! 3.0[0..63]! | waiting 0 blocks 5/8
-            step 2.0[67..68]! 3.0[63..64]! | waiting 0 blocks 5/8
-            step 3.0[64..65]! | waiting 0 blocks 3/8
-            step 3.0[65..66]! | waiting 0 blocks 3/8
-            step 3.0[66..67]! | waiting 0 blocks 3/8
+            step 1.0[127..128]! 2.0[94..95]! | waiting 0 blocks 7/8
+            step 1.0[128..129]! 2.0[95..96]! | waiting 0 blocks 8/8
+            step 1.0[129..130]! -2.0 | waiting 1 blocks 5/8
+            step 1.0[130..131]! | waiting 1 blocks 5/8
+            step 1.0[159..160]! | waiting 1 blocks 5/8
+            step 1.0[160..161]! | waiting 1 blocks 6/8
+            step 1.0[161..162]! | waiting 1 blocks 6/8
+            step 2.0[64..97]! | waiting 0 blocks 4/8
+            step 2.0[97..98]! | waiting 0 blocks 4/8
+            step | waiting 0 blocks 0/8
         "#]],
     );
 }
@@ -186,10 +318,10 @@ fn choices_share_the_full_blocks_of_their_prompt() {
          step
          step",
         expect![[r#"
-            step 1.0[0..64] | waiting 0 blocks 5/8
-            step 1.0[64..70]! 1.1[64..70]! 1.2[64..70]! | waiting 0 blocks 5/8
-            step 1.0[70..71]! 1.1[70..71]! 1.2[70..71]! | waiting 0 blocks 5/8
-            step | waiting 0 blocks 0/8
+            step 1.0[0..64] | waiting 2 blocks 2/8
+            step 1.0[64..70]! | waiting 2 blocks 3/8
+            step 1.0[70..71]! 1.1[69..70]! 1.2[69..70]! 1.1 cached 69 1.2 cached 69 copy for 1.1 copy for 1.2 | waiting 0 blocks 5/8
+            step 1.1[70..71]! 1.2[70..71]! | waiting 0 blocks 4/8
         "#]],
     );
 }
@@ -201,8 +333,8 @@ fn choices_of_one_token_share_too() {
          step
          step",
         expect![[r#"
-            step 1.0[0..64]! | waiting 0 blocks 4/8
-            step 1.1[32..64]! 1.2[32..64]! | waiting 0 blocks 3/8
+            step 1.0[0..64]! | waiting 2 blocks 2/8
+            step 1.1[32..64]! 1.1 cached 32 | waiting 1 blocks 2/8
         "#]],
     );
 }
@@ -218,8 +350,8 @@ fn a_cancelled_request_frees_its_blocks_at_once() {
          cancel 2
          step",
         expect![[r#"
-            step 1.0[0..64]! | waiting 1 blocks 5/8
-            step 2.0[0..64] | waiting 0 blocks 7/8
+            step 1.0[0..64]! | waiting 2 blocks 2/8
+            step 2.0[0..64] | waiting 0 blocks 2/8
             step | waiting 0 blocks 0/8
         "#]],
     );
@@ -235,59 +367,203 @@ fn a_full_queue_and_a_hopeless_request_are_refused() {
          submit 5
          submit 6
          submit 7
-         step
-         submit 8
-         submit 9",
+         submit 8 share=1
+         submit 9 share=1
+         submit 10 share=2
+         submit 11 share=3",
         expect![[r#"
             1 refused: NeverFits { pool: 256 }
             3 refused: NeverFits { pool: 256 }
             7 refused: Full
-            step 2.0[0..64] | waiting 3 blocks 8/8
-            9 refused: Full
+            10 refused: Full
+            11 refused: Full
         "#]],
     );
 }
 
-#[derive(Clone, Debug)]
-enum Move {
-    Submit { prompt: u32, max: u32, choices: u8 },
-    Cancel(u64),
-    Step,
+#[test]
+fn what_was_computed_for_one_is_there_for_the_next() {
+    check(
+        "submit 1 prompt=70 max=30
+         step 2
+         submit 2 prompt=90 max=2 like=1
+         submit 3 prompt=90 max=2 like=1 namespace=1
+         step 3
+         cancel 1
+         cancel 3
+         step 2
+         submit 4 prompt=64 max=2 like=1
+         step",
+        expect![[r#"
+            step 1.0[0..64] | waiting 0 blocks 2/8
+            step 1.0[64..70]! | waiting 0 blocks 3/8
+            step 1.0[70..71]! 2.0[64..90]! 3.0[0..37] 2.0 cached 64 | waiting 0 blocks 6/8
+            step 1.0[71..72]! 2.0[90..91]! 3.0[37..90]! | waiting 0 blocks 7/8
+            step 1.0[72..73]! 3.0[90..91]! | waiting 0 blocks 6/8
+            step | waiting 0 blocks 0/8
+            step | waiting 0 blocks 0/8
+            step 4.0[32..64]! 4.0 cached 32 | waiting 0 blocks 2/8
+        "#]],
+    );
 }
 
-fn moves() -> impl Strategy<Value = Vec<Move>> {
-    let submit = (1..300u32, 1..80u32, 1..5u8).prop_map(|(prompt, max, choices)| Move::Submit {
-        prompt,
-        max,
-        choices,
-    });
-    let one =
-        prop_oneof![2 => submit, 1 => (0..40u64).prop_map(Move::Cancel), 6 => Just(Move::Step)];
-    prop::collection::vec(one, 1..60)
+#[test]
+fn an_answer_is_cached_with_its_prompt() {
+    check(
+        "submit 1 prompt=30 max=40
+         run 50
+         submit 2 prompt=70 max=9 like=1
+         step 1",
+        expect![[r#"
+            step | waiting 0 blocks 0/8
+            step 2.0[64..70]! 2.0 cached 64 | waiting 0 blocks 3/8
+        "#]],
+    );
 }
 
-proptest! {
-    /// Whatever comes: every sequence that was taken and not cancelled ends, and in the end
-    /// every block is free. The audits inside check the pool after each move.
-    #[test]
-    fn everything_ends(moves in moves(), blocks in 2..24u32, step_tokens_max in 1..100u32) {
-        let mut bench = Bench::new(blocks, step_tokens_max, 6);
-        for (number, one) in moves.into_iter().enumerate() {
-            match one {
-                Move::Submit { prompt, max, choices } => {
-                    let _ = bench.submit(number as u64, prompt, max, choices);
-                }
-                Move::Cancel(request) => bench.cancel(request),
-                Move::Step => drop(bench.step()),
-            }
-        }
-        let mut steps = 0;
-        while !bench.scheduler.is_idle() {
-            bench.step();
-            steps += 1;
-            prop_assert!(steps < 1_000_000);
-        }
-        prop_assert!(bench.lengths.is_empty());
-        prop_assert_eq!(bench.scheduler.blocks(), (0, blocks));
-    }
+#[test]
+fn idle_blocks_make_room_from_the_end_of_what_was_used_least() {
+    check(
+        "submit 1 prompt=96 max=1
+         step 2
+         submit 2 prompt=96 max=1
+         step 2
+         submit 3 prompt=96 max=1 like=1
+         step 1
+         submit 4 prompt=128 max=1
+         step 3
+         submit 5 prompt=97 max=1 like=1
+         submit 6 prompt=97 max=1 like=2
+         step 3",
+        expect![[r#"
+            step 1.0[0..64] | waiting 0 blocks 2/8
+            step 1.0[64..96]! | waiting 0 blocks 3/8
+            step 2.0[0..64] | waiting 0 blocks 2/8
+            step 2.0[64..96]! | waiting 0 blocks 3/8
+            step 3.0[64..96]! 3.0 cached 64 | waiting 0 blocks 3/8
+            step 4.0[0..64] | waiting 0 blocks 2/8
+            step 4.0[64..128]! | waiting 0 blocks 4/8
+            step | waiting 0 blocks 0/8
+            step 5.0[96..97]! 6.0[0..63] 5.0 cached 96 | waiting 0 blocks 6/8
+            step 6.0[63..97]! | waiting 0 blocks 4/8
+            step | waiting 0 blocks 0/8
+        "#]],
+    );
+}
+
+#[test]
+fn a_right_draft_saves_a_step_and_a_wrong_one_costs_nothing() {
+    check(
+        "submit 1 prompt=30 max=20
+         step
+         draft 1 tokens=3 right=3
+         step
+         draft 1 tokens=4 right=2
+         step
+         draft 1 tokens=4
+         step 2
+         draft 1 tokens=9 right=9
+         step
+         step",
+        expect![[r#"
+            step 1.0[0..30]! | waiting 0 blocks 1/8
+            step 1.0[30..34]!!!! | waiting 0 blocks 2/8
+            step 1.0[34..39]!!!!! | waiting 0 blocks 2/8
+            step 1.0[37..42]!!!!! | waiting 0 blocks 2/8
+            step 1.0[38..39]! | waiting 0 blocks 2/8
+            step 1.0[39..49]!!!!!!!!!! | waiting 0 blocks 2/8
+            step | waiting 0 blocks 0/8
+        "#]],
+    );
+}
+
+#[test]
+fn layers_with_a_window_give_back_what_they_no_longer_see() {
+    run(
+        &[(None, 12), (Some(40), 4)],
+        "submit 1 prompt=200 max=40
+         step 6
+         submit 2 prompt=30 max=2
+         run 35
+         step 4
+         submit 3 prompt=200 max=2 like=1
+         step 2",
+        expect![[r#"
+            step 1.0[0..64] | waiting 0 blocks 2/4
+            step 1.0[64..128] | waiting 0 blocks 4/4
+            step 1.0[128..192] | waiting 0 blocks 4/4
+            step 1.0[192..200]! | waiting 0 blocks 3/4
+            step 1.0[200..201]! | waiting 0 blocks 7/12
+            step 1.0[201..202]! | waiting 0 blocks 7/12
+            step 1.0[236..237]! | waiting 1 blocks 8/12
+            step 1.0[237..238]! | waiting 1 blocks 8/12
+            step 1.0[238..239]! | waiting 1 blocks 8/12
+            step 2.0[0..30]! | waiting 0 blocks 1/4
+            step 2.0[30..31]! | waiting 0 blocks 1/4
+            step 3.0[192..200]! 3.0 cached 192 | waiting 0 blocks 3/4
+            step 3.0[200..201]! | waiting 0 blocks 7/12
+        "#]],
+    );
+}
+
+#[test]
+fn shares_divide_the_time_for_prompts() {
+    check(
+        "submit 1 prompt=120 max=2 share=1
+         submit 2 prompt=60 max=2 share=1
+         submit 3 prompt=30 max=2 share=2
+         step 4",
+        expect![[r#"
+            step 1.0[0..34] 3.0[0..30]! | waiting 1 blocks 3/8
+            step 3.0[30..31]! 1.0[34..81] 2.0[0..16] | waiting 0 blocks 5/8
+            step 1.0[81..113] 2.0[16..48] | waiting 0 blocks 6/8
+            step 1.0[113..120]! 2.0[48..60]! | waiting 0 blocks 6/8
+        "#]],
+    );
+}
+
+#[test]
+fn lower_priorities_go_first_within_a_share_until_the_others_have_aged() {
+    check(
+        "submit 1 prompt=64 max=9
+         submit 2 prompt=20 max=9 priority=2
+         submit 3 prompt=20 max=9 priority=1
+         step 1
+         submit 4 prompt=64 max=9 priority=1
+         step 1
+         wait 60000
+         submit 5 prompt=20 max=9
+         submit 6 prompt=20 max=9 priority=3
+         step 3",
+        expect![[r#"
+            step 1.0[0..64]! | waiting 2 blocks 2/8
+            step 1.0[64..65]! 3.0[0..20]! 4.0[0..43] | waiting 1 blocks 6/8
+            step 1.0[65..66]! 3.0[20..21]! 4.0[43..64]! 2.0[0..20]! | waiting 2 blocks 7/8
+            step 1.0[66..67]! 3.0[21..22]! 4.0[64..65]! 2.0[20..21]! | waiting 2 blocks 8/8
+            step 1.0[67..68]! 3.0[22..23]! 4.0[65..66]! 2.0[21..22]! | waiting 2 blocks 8/8
+        "#]],
+    );
+}
+
+#[test]
+fn a_prompt_that_cannot_be_read_in_time_is_not_begun() {
+    check(
+        "token 2
+         submit 1 prompt=120 max=4
+         step 3
+         submit 2 prompt=100 max=2 deadline=300
+         submit 3 prompt=100 max=2 deadline=5000
+         submit 4 prompt=100 max=2 deadline=5000 share=1
+         step 5",
+        expect![[r#"
+            step 1.0[0..64] | waiting 0 blocks 2/8
+            step 1.0[64..120]! | waiting 0 blocks 4/8
+            step 1.0[120..121]! | waiting 0 blocks 4/8
+            step 1.0[121..122]! 3.0[0..32] late 2.0 | waiting 1 blocks 5/8
+            step 1.0[122..123]! 3.0[32..64] | waiting 1 blocks 6/8
+            step 3.0[64..96] 4.0[0..32] | waiting 0 blocks 4/8
+            step 3.0[96..100]! 4.0[32..92] | waiting 0 blocks 7/8
+            step 3.0[100..101]! 4.0[92..100]! | waiting 0 blocks 8/8
+        "#]],
+    );
 }

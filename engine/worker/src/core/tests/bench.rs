@@ -9,7 +9,7 @@ use engine_kernels::Activations;
 use super::*;
 
 /// Sequences that may wait.
-pub(super) const QUEUE_MAX: usize = 12;
+pub(super) const QUEUE_MAX: usize = 24;
 
 /// A model whose context is 12 blocks: longer than a span of attention, so that merging
 /// spans is tested too.
@@ -142,6 +142,7 @@ impl Bench {
             threads: 2,
             step_tokens_max,
             queue_max: QUEUE_MAX,
+            draft_tokens_max: CoreConfig::DRAFT_TOKENS_MAX,
             activations: Activations::Int8,
         };
         let core = Core::load(&config, &mut |_| {}).unwrap();

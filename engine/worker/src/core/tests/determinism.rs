@@ -2,8 +2,9 @@
 //!
 //! Each case runs some requests alone, and then together: in random order and at random
 //! steps, with random chunks, in a pool that is nearly too small, beside neighbours that are
-//! cancelled midway, and taken over from another core at a random token. Ids, texts and the
-//! bits of log-probabilities must be the same.
+//! cancelled midway, with what the prefix cache has of others and of itself, with guessed
+//! tokens, and taken over from another core at a random token. Ids, texts and the bits of
+//! log-probabilities must be the same.
 
 use std::cell::RefCell;
 
@@ -68,9 +69,10 @@ fn asked() -> impl Strategy<Value = Asked> {
         (1..60u32, stops, any::<bool>(), prop_oneof![2 => Just(0u32), 1 => 1..9u32]),
         (0..30u32, prop::option::weighted(0.2, 1..40u32)),
         prop::option::weighted(0.3, prop::collection::vec(any::<u8>(), 3)),
+        (0..2u8, 0..3u64),
     )
         .prop_map(
-            |((seed, length, choices), sampling, stopping, (arrives, after), resumed)| {
+            |((seed, length, choices), sampling, stopping, (arrives, after), resumed, tenant)| {
                 let (max_tokens, stop, ignore_eos, min_tokens) = stopping;
                 let mut submission = submission("", &prompt(seed, length));
                 submission.choices = Choices::new(choices).unwrap();
@@ -79,6 +81,8 @@ fn asked() -> impl Strategy<Value = Asked> {
                 submission.stopping.stop = StopStrings::new(stop).unwrap();
                 submission.stopping.ignore_eos = ignore_eos;
                 submission.stopping.min_tokens = min_tokens;
+                submission.namespace = engine_api::CacheNamespace([tenant.0; 16]);
+                submission.share.key = tenant.1;
                 Asked {
                     submission,
                     arrives,
@@ -121,7 +125,9 @@ fn same(
     alone: &Outcome,
     resumed: &[Vec<TokenId>],
 ) -> Result<(), TestCaseError> {
-    prop_assert_eq!(&together.usage, &alone.usage);
+    // what was cached depends on who came before, and is the one thing that does
+    let counts = |usage: &Option<Usage>| usage.map(|usage| Usage { cached_tokens: 0, ..usage });
+    prop_assert_eq!(counts(&together.usage), counts(&alone.usage));
     prop_assert_eq!(&together.failed, &None);
     for (number, (joined, whole)) in together.choices.iter().zip(&alone.choices).enumerate() {
         let from = resumed.get(number).map_or(0, Vec::len);
@@ -148,6 +154,8 @@ struct Met {
     preemptions: u64,
     cancelled: u32,
     resumed: u32,
+    /// Prompt tokens that came from the prefix cache, in either run.
+    cached: u32,
 }
 
 fn run(case: &Case, alone: &mut Bench, met: &mut Met) -> Result<(), TestCaseError> {
@@ -178,6 +186,8 @@ fn run(case: &Case, alone: &mut Bench, met: &mut Met) -> Result<(), TestCaseErro
     met.preemptions += load.preemptions;
     for (asked, (alone, resumed)) in case.asked.iter().zip(&expected) {
         let outcome = &outcomes[asked.submission.id.as_str()];
+        let usages = [&outcome.usage, &alone.usage].into_iter().flatten();
+        met.cached += usages.map(|usage| usage.cached_tokens).sum::<u32>();
         // a cancelled request may have ended before
         if asked.cancelled.is_some() && outcome.usage.is_none() {
             met.cancelled += 1;
@@ -202,5 +212,6 @@ fn results_depend_on_nothing_but_the_request() {
         panic!("{error}");
     }
     let met = met.into_inner();
-    assert!(met.preemptions > 0 && met.cancelled > 0 && met.resumed > 0, "{met:?}");
+    let rare = [met.preemptions, met.cancelled.into(), met.resumed.into(), met.cached.into()];
+    assert!(rare.iter().all(|count| *count > 0), "{met:?}");
 }

@@ -12,7 +12,7 @@ use engine_text::{Control, GgufHeader};
 use serde_json::{Value, json};
 
 use super::super::*;
-use crate::kv::{BlockPool, BlockTable};
+use crate::kv::BlockStore;
 use reference::Reference;
 
 /// Tokens of one window: each begins without a context.
@@ -59,16 +59,9 @@ const CACHE_BYTES: u64 = 512 << 20;
 /// Our distributions over one window, computed in chunks of uneven length.
 fn ours(model: &dyn Model, window: &[u32]) -> Distributions {
     let cache = KvCache::new(&model.cache_shape(), CACHE_BYTES).unwrap();
-    let positions = window.len() as u32;
-    let tables: Vec<BlockTable> = cache
-        .groups()
-        .iter()
-        .map(|group| {
-            let mut table = BlockTable::default();
-            assert!(table.reserve(positions, &mut BlockPool::new(group.blocks)));
-            table
-        })
-        .collect();
+    let mut store = BlockStore::new(cache.groups());
+    let mut tables = store.tables();
+    assert!(store.reserve(&mut tables, 0, window.len() as u32).is_some());
     let mut start = 0;
     let mut rows = Distributions::new();
     for chunk in window.chunks(100) {

@@ -1,0 +1,186 @@
+//! Who starts next.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::plan::Allotment;
+use super::{Admitted, BLOCK_TOKENS, Lane, Plan, Scheduler, SequenceId};
+
+/// After such a wait a sequence counts as one priority higher, again and again.
+const AGING: Duration = Duration::from_secs(5);
+/// Sequences of a share that are looked at to find the one with the longest cached prefix.
+const LOOKED_AT: usize = 32;
+
+/// Where a sequence gets the first positions of its prompt from.
+#[derive(Clone, Copy)]
+enum Source {
+    /// From a sibling, by index among the running: so many positions.
+    Sibling(usize, u32),
+    /// From the prefix cache: so many blocks.
+    Cache(u32),
+}
+
+impl Scheduler {
+    /// Gives up who cannot be read in time: that is known before a token of it is read.
+    pub(super) fn expire(&mut self, now: Duration, plan: &mut Plan) {
+        let is_late = |lane: &&Lane| {
+            lane.order.is_none()
+                && lane.arrival.deadline.is_some_and(|deadline| {
+                    let hit = self.store.lookup(&lane.arrival.chain, lane.cacheable());
+                    let uncached = lane.known() - hit * BLOCK_TOKENS;
+                    now + self.pace.estimate(uncached) > deadline
+                })
+        };
+        let late: Vec<_> = self.waiting.iter().filter(is_late).map(Lane::id).collect();
+        late.iter().for_each(|id| self.remove(*id));
+        plan.expired = late;
+    }
+
+    /// Starts waiting sequences while tokens, places and blocks last. The first that does not
+    /// fit holds back all behind it, or a large one might wait for ever.
+    pub(super) fn admit(
+        &mut self,
+        now: Duration,
+        budget: u32,
+        allotments: &mut [Allotment],
+        plan: &mut Plan,
+    ) {
+        // whoever just gave way would only take back what others now need
+        while plan.preempted.is_empty()
+            && plan.tokens() < budget
+            && self.running.len() < self.step_tokens_max as usize
+        {
+            let Some(index) = self.next(now, allotments) else { return };
+            let Some(source) = self.source(&self.waiting[index]) else { return };
+            let id = self.start(index, source, plan);
+            let share = self.running_mut(id).arrival.share.key;
+            let mut one = Allotment { share, tokens: 1 };
+            let own = allotments.iter_mut().find(|allotment| allotment.share == share);
+            let allotment = own.unwrap_or(&mut one);
+            self.lengthen(id, allotment.tokens.max(1), budget, allotment, plan);
+        }
+    }
+
+    /// The waiting sequence whose turn it is: who gave way, in the order of admission; then, of
+    /// the shares in credit, the sequence with the longest cached prefix.
+    fn next(&mut self, now: Duration, allotments: &[Allotment]) -> Option<usize> {
+        let again = self.waiting.iter().enumerate().filter(|(_, lane)| lane.order.is_some());
+        if let Some((index, _)) = again.min_by_key(|(_, lane)| lane.order) {
+            return Some(index);
+        }
+        let may_read = |share: u64| {
+            allotments.iter().any(|allotment| allotment.share == share && allotment.tokens > 0)
+        };
+        let wanting: BTreeSet<u64> = self
+            .waiting
+            .iter()
+            .filter(|lane| may_read(lane.arrival.share.key) && !self.waits_for_sibling(lane))
+            .map(|lane| lane.arrival.share.key)
+            .collect();
+        self.accounts.replenish(|share| wanting.contains(&share));
+        let firsts = wanting.into_iter().filter_map(|share| self.first_of(share, now));
+        firsts.max_by_key(|(index, hit)| (*hit, std::cmp::Reverse(*index))).map(|(index, _)| index)
+    }
+
+    /// The sequence of a share that goes first, and how many of its blocks are cached: by
+    /// priority, with age, then by what is cached, then by arrival.
+    fn first_of(&self, share: u64, now: Duration) -> Option<(usize, u32)> {
+        let urgency = |lane: &Lane| {
+            let waited = now.saturating_sub(lane.arrived).as_nanos() / AGING.as_nanos();
+            i64::from(lane.arrival.priority) - i64::try_from(waited).unwrap_or(i64::MAX / 2)
+        };
+        let mut own: Vec<_> = self
+            .waiting
+            .iter()
+            .enumerate()
+            .filter(|(_, lane)| lane.arrival.share.key == share)
+            .filter(|(_, lane)| self.accounts.in_credit(lane.arrival.share))
+            .filter(|(_, lane)| !self.waits_for_sibling(lane))
+            .map(|(index, lane)| (urgency(lane), index))
+            .collect();
+        own.sort_unstable();
+        let (most_urgent, _) = *own.first()?;
+        let alike = own.into_iter().take_while(|(urgency, _)| *urgency == most_urgent);
+        let with_hits = alike.take(LOOKED_AT).map(|(_, index)| {
+            let lane = &self.waiting[index];
+            (index, self.store.lookup(&lane.arrival.chain, lane.cacheable()))
+        });
+        with_hits.max_by_key(|(index, hit)| (*hit, std::cmp::Reverse(*index)))
+    }
+
+    /// A sibling is computing what both need: waiting for it costs less than doing it twice.
+    fn waits_for_sibling(&self, lane: &Lane) -> bool {
+        let mut siblings = self.running.iter().filter(|other| is_sibling(other, lane)).peekable();
+        siblings.peek().is_some() && siblings.all(|sibling| !sibling.lends(lane.common()))
+    }
+
+    /// Where a sequence's first positions come from, if there is room for the rest of it beside
+    /// what the running ones will need soon. `None` if there is not.
+    fn source(&self, lane: &Lane) -> Option<Source> {
+        let chain = &lane.arrival.chain;
+        let hit = self.store.lookup(chain, lane.cacheable());
+        let common = lane.common();
+        let donor = self.running.iter().position(|other| {
+            is_sibling(other, lane)
+                && other.lends(common)
+                && common > hit * BLOCK_TOKENS
+                && self.store.forks(&other.tables, common)
+        });
+        let (source, shared, idle) = match donor {
+            Some(donor) => {
+                (Source::Sibling(donor, common), common / BLOCK_TOKENS, self.store.none())
+            }
+            None => (Source::Cache(hit), hit, self.store.idle(chain, hit)),
+        };
+        // idle blocks are no longer to be had when they are held
+        let mut reserved = self.reserved();
+        reserved.iter_mut().zip(idle).for_each(|(reserved, idle)| *reserved += idle);
+        self.store.admits(lane.grown(1), shared, &reserved).then_some(source)
+    }
+
+    /// Moves a sequence to the running ones.
+    fn start(&mut self, index: usize, source: Source, plan: &mut Plan) -> SequenceId {
+        let mut lane = self.waiting.remove(index);
+        let chain = &lane.arrival.chain;
+        (lane.tables, lane.computed, lane.committed) = match source {
+            Source::Sibling(donor, positions) => {
+                let tables = self.store.fork(&self.running[donor].tables, positions);
+                (tables, positions, 0)
+            }
+            Source::Cache(hit) => (self.store.attach(chain, hit), hit * BLOCK_TOKENS, hit),
+        };
+        let share = lane.arrival.share;
+        if lane.order.is_some() {
+            self.accounts.start_again(share);
+        } else {
+            self.admissions += 1;
+            lane.order = Some(self.admissions);
+            self.accounts.start(share, lane.rest());
+            let cached = lane.computed.min(lane.arrival.prompt);
+            plan.admitted.push(Admitted { sequence: lane.id(), cached });
+            if let Source::Cache(_) = source {
+                self.counters.prefix_queries += u64::from(lane.arrival.prompt);
+                self.counters.prefix_hits += u64::from(cached);
+            }
+        }
+        let id = lane.id();
+        let place = self.running.partition_point(|running| running.order < lane.order);
+        self.running.insert(place, lane);
+        id
+    }
+
+    /// Blocks of each group that the running sequences will need soon: for what is known of
+    /// them, and a block more while they grow.
+    fn reserved(&self) -> Vec<u32> {
+        let mut sums = self.store.none();
+        for lane in &self.running {
+            let lacking = self.store.lacking(&lane.tables, lane.grown(BLOCK_TOKENS));
+            sums.iter_mut().zip(lacking).for_each(|(sum, lacking)| *sum += lacking);
+        }
+        sums
+    }
+}
+
+fn is_sibling(one: &Lane, other: &Lane) -> bool {
+    one.id().request == other.id().request
+}
