@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use candle_core::{Device, Tensor};
 use engine_kernels::{
-    Activations, AttentionBatch, AttentionRow, KvKind, QMatrix, Threads, WeightKind, kv_cache,
-    paged_attention,
+    Activations, AttentionBatch, AttentionOptions, AttentionRow, KvKind, QMatrix, Threads,
+    WeightKind, kv_cache, paged_attention,
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -61,9 +61,10 @@ fn attention(pool: &Threads) -> Result<(), Box<dyn std::error::Error>> {
         for m in [1_u32, 48] {
             let rows = (context - m..context).map(|position| AttentionRow { table: 0, position });
             let batch = AttentionBatch::new(vec![(0..blocks).collect()], rows.collect())?;
+            let options = AttentionOptions::scaled(0.1);
             let q = Tensor::ones((m as usize, 9, 64), candle_core::DType::F32, &Device::Cpu)?;
-            let best =
-                pool.install(|| best_of(|| paged_attention(&q, &k, &v, &batch, 0.1).map(drop)))?;
+            let best = pool
+                .install(|| best_of(|| paged_attention(&q, &k, &v, &batch, &options).map(drop)))?;
             let products: u32 = (context - m..context).map(|p| (p + 1) * 9 * 64 * 2).sum();
             println!(
                 "attention, context {context}, {m} rows: {:.1} us, {:.1}",

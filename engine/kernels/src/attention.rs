@@ -2,7 +2,9 @@
 //!
 //! Order of one output, pinned whatever the batch: spans of 256 absolute positions, each by itself
 //! (scores, their largest, exponentials, sum, weighted values in order of position), then the spans
-//! merged from left to right. Keys and values are read as they are in the cache.
+//! merged from left to right. Keys and values are read as they are in the cache. A window cuts off the
+//! positions before it: a span that holds none of the window is not there at all, and in the span where
+//! the window begins a position before it counts as a score of minus infinity and a value of zero.
 
 mod span;
 #[cfg(test)]
@@ -20,6 +22,7 @@ use crate::kv_cache::BLOCK_TOKENS;
 use crate::lanes::LANES;
 use crate::path::{Path, launch};
 use crate::shared_rows::SharedRows;
+use crate::soft_cap::is_cap;
 use crate::storage::contiguous;
 use span::{Cache, CacheElement, Heads, Task};
 
@@ -37,6 +40,29 @@ pub struct AttentionRow {
     pub table: u32,
     /// The row's absolute position; it attends to this one and all before.
     pub position: u32,
+}
+
+/// What scores are made of, the same for all rows of a layer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AttentionOptions {
+    /// What the product of query and key is multiplied with.
+    pub scale: f32,
+    /// How many positions a row attends to, its own included; `None` for all up to its own.
+    pub window: Option<u32>,
+    /// `cap` replaces a score by `cap * tanh(score / cap)`, after the scale; positive.
+    pub softcap: Option<f32>,
+}
+
+impl AttentionOptions {
+    /// All positions, no cap.
+    pub fn scaled(scale: f32) -> AttentionOptions {
+        AttentionOptions { scale, window: None, softcap: None }
+    }
+
+    /// The first position that the row at `position` attends to.
+    fn first(&self, position: u32) -> u32 {
+        self.window.map_or(0, |window| position.saturating_sub(window - 1))
+    }
 }
 
 /// A row asks for what its batch does not have.
@@ -88,10 +114,11 @@ impl AttentionBatch {
     }
 
     /// The largest block that a row may read; `None` without rows.
-    fn last_block(&self) -> Option<u32> {
+    fn last_block(&self, options: &AttentionOptions) -> Option<u32> {
         let of_row = |row: &AttentionRow| {
             let blocks = &self.tables[row.table as usize];
-            blocks[..=row.position as usize / BLOCK_TOKENS].iter().copied().max()
+            let first = options.first(row.position) as usize / BLOCK_TOKENS;
+            blocks[first..=row.position as usize / BLOCK_TOKENS].iter().copied().max()
         };
         self.rows.iter().filter_map(of_row).max()
     }
@@ -112,7 +139,10 @@ impl AttentionBatch {
 }
 
 /// Softmax of `scale * q k` times `v`, for each row of `q` (M, heads, head width) over the positions up
-/// to its own; (M, heads * head width).
+/// to its own, as far back as the window reaches; (M, heads * head width).
+///
+/// Entries of a block table that lie before every window may hold anything: a sequence frees the
+/// blocks that a layer's window has left behind.
 ///
 /// The caches are (blocks, 32, kv heads, head width) of one type; `heads` is a multiple of `kv heads`,
 /// whose groups of neighbouring heads share keys and values; the head width is a multiple of 16.
@@ -121,15 +151,16 @@ pub fn paged_attention(
     k_cache: &Tensor,
     v_cache: &Tensor,
     batch: &AttentionBatch,
-    scale: f32,
+    options: &AttentionOptions,
 ) -> Result<Tensor> {
-    q.apply_op3_no_bwd(k_cache, v_cache, &PagedAttention { path: Path::best(), batch, scale })
+    let options = *options;
+    q.apply_op3_no_bwd(k_cache, v_cache, &PagedAttention { path: Path::best(), batch, options })
 }
 
 struct PagedAttention<'a> {
     path: Path,
     batch: &'a AttentionBatch,
-    scale: f32,
+    options: AttentionOptions,
 }
 
 impl CustomOp3 for PagedAttention<'_> {
@@ -169,6 +200,10 @@ impl CustomOp3 for PagedAttention<'_> {
 impl PagedAttention<'_> {
     /// Checks the shapes.
     fn heads(&self, q: &Layout, k: &Layout, v: &Layout) -> Result<Heads> {
+        let AttentionOptions { window, softcap, .. } = self.options;
+        if window == Some(0) || softcap.is_some_and(|cap| !is_cap(cap)) {
+            bail!("paged-attention: a window of {window:?}, a cap of {softcap:?}")
+        }
         let (rows, queries, width) = q.shape().dims3()?;
         let (blocks, block_tokens, keys, cache_width) = k.shape().dims4()?;
         let fits = rows == self.batch.rows.len()
@@ -188,7 +223,7 @@ impl PagedAttention<'_> {
                 v.shape()
             )
         }
-        if let Some(block) = self.batch.last_block()
+        if let Some(block) = self.batch.last_block(&self.options)
             && block as usize >= blocks
         {
             bail!("paged-attention: block {block} of {blocks}")
@@ -226,7 +261,7 @@ impl PagedAttention<'_> {
                     rows: &self.batch.rows[rows.clone()],
                     first_row: rows.start,
                     kv_head: i % heads.keys,
-                    scale: self.scale,
+                    options: self.options,
                     out: &shared,
                 },
             );

@@ -1,5 +1,9 @@
 //! Rotary position embedding (arXiv 2104.09864).
 
+mod scaling;
+#[cfg(test)]
+mod tests;
+
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
 use crate::float::{exp_f64, ln_f64, sin_cos};
@@ -8,6 +12,7 @@ use crate::path::{Kernel, Path, launch};
 use crate::shared_rows::SharedRows;
 use crate::storage::contiguous;
 use crate::threads::split;
+pub use scaling::RopeScaling;
 
 /// Which elements of a head form a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,6 +22,9 @@ pub enum RopeStyle {
     /// An element of the first half with one of the second: (0, d/2), (1, d/2 + 1)... ("NeoX").
     Halves,
 }
+
+/// The largest angle that sines are exact for.
+const ANGLE_MAX: f64 = 1_048_576.0;
 
 /// Cosines and sines of every position and pair, made once a model.
 pub struct RopeTable {
@@ -30,35 +38,35 @@ pub struct RopeTable {
 
 impl RopeTable {
     /// For the first `width` elements of each head (even), `positions` positions and frequencies
-    /// `base^(-2 i / width)`, each divided by its entry of `factors` (the tensor `rope_freqs.weight` of
-    /// GGUF files) if there is one. Takes `4 * width * positions` bytes.
+    /// `base^(-2 i / width)`, scaled. Takes `4 * width * positions` bytes.
     pub fn new(
         style: RopeStyle,
         width: usize,
         base: f32,
-        factors: Option<&[f32]>,
+        scaling: &RopeScaling,
         positions: usize,
     ) -> Result<RopeTable> {
         let pairs = width / 2;
-        if width == 0 || !width.is_multiple_of(2) || factors.is_some_and(|f| f.len() != pairs) {
-            bail!("rope of {width} elements with {:?} factors", factors.map(<[f32]>::len))
+        if width == 0 || !width.is_multiple_of(2) || !scaling.is_sound(pairs) {
+            bail!("rope of {width} elements with {scaling:?}")
         }
-        if !base.is_normal() || base <= 0.0 || positions > 1 << 20 {
+        if !base.is_normal() || base <= 1.0 || positions > 1 << 20 {
             bail!("rope with base {base} for {positions} positions")
         }
         let ln_base = ln_f64(f64::from(base));
-        let frequencies: Vec<f64> = (0..pairs)
-            .map(|i| {
-                let factor = factors.map_or(1.0, |factors| f64::from(factors[i]));
-                exp_f64(-(2.0 * i as f64 / width as f64) * ln_base) / factor
-            })
-            .collect();
+        let mut frequencies: Vec<f64> =
+            (0..pairs).map(|i| exp_f64(-(2.0 * i as f64 / width as f64) * ln_base)).collect();
+        scaling.apply(&mut frequencies, ln_base);
+        if frequencies.iter().any(|frequency| frequency * positions as f64 > ANGLE_MAX) {
+            bail!("rope of {positions} positions with {scaling:?}: angles beyond reason")
+        }
+        let factor = scaling.attention_factor();
         let mut turns = vec![0.0; positions * width];
         for (position, turns) in turns.chunks_exact_mut(width).enumerate() {
             let (cosines, sines) = turns.split_at_mut(pairs);
             for ((cosine, sine), frequency) in cosines.iter_mut().zip(sines).zip(&frequencies) {
                 let (s, c) = sin_cos(position as f64 * frequency);
-                (*cosine, *sine) = (c as f32, s as f32);
+                (*cosine, *sine) = ((c * factor) as f32, (s * factor) as f32);
             }
         }
         Ok(RopeTable { style, pairs, positions, turns })
@@ -154,64 +162,4 @@ impl Kernel for Rows<'_> {
 #[inline(always)]
 fn turn(a: f32, b: f32, cosine: f32, sine: f32) -> [f32; 2] {
     [a * cosine - b * sine, a * sine + b * cosine]
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use crate::storage::tests::{bits, noise};
-
-    fn check(style: RopeStyle, factors: Option<&[f32]>) {
-        let (heads, head_width, width) = (3, 20, 16);
-        let table = RopeTable::new(style, width, 10_000.0, factors, 9000).unwrap();
-        let positions = [0, 1, 8191, 7, 4096];
-        let x = noise(&[positions.len(), heads, head_width], 1);
-        let all = rope(&x, &positions, &table).unwrap();
-        for path in Path::available() {
-            let other =
-                x.apply_op1_no_bwd(&Rope { path, positions: &positions, table: &table }).unwrap();
-            assert_eq!(bits(&other), bits(&all), "{path:?}");
-        }
-        let (xs, ys) = (x.to_vec3::<f32>().unwrap(), all.to_vec3::<f32>().unwrap());
-        for (row, position) in positions.iter().enumerate() {
-            for head in 0..heads {
-                let (x, y) = (&xs[row][head], &ys[row][head]);
-                for i in 0..width / 2 {
-                    let (a, b) = match style {
-                        RopeStyle::Interleaved => (2 * i, 2 * i + 1),
-                        RopeStyle::Halves => (i, i + width / 2),
-                    };
-                    let factor = factors.map_or(1.0, |f| f64::from(f[i]));
-                    let angle = f64::from(*position)
-                        * 10_000f64.powf(-2.0 * i as f64 / width as f64)
-                        / factor;
-                    let (p, q) = (f64::from(x[a]), f64::from(x[b]));
-                    let exact =
-                        [p * angle.cos() - q * angle.sin(), p * angle.sin() + q * angle.cos()];
-                    assert!((f64::from(y[a]) - exact[0]).abs() < 1e-6);
-                    assert!((f64::from(y[b]) - exact[1]).abs() < 1e-6);
-                }
-                assert_eq!(x[width..], y[width..]);
-            }
-        }
-    }
-
-    #[test]
-    fn both_styles_turn_by_position() {
-        check(RopeStyle::Interleaved, None);
-        check(RopeStyle::Halves, None);
-        check(RopeStyle::Halves, Some(&[1.0, 1.5, 2.0, 2.5, 4.0, 8.0, 8.0, 8.0]));
-    }
-
-    #[test]
-    fn what_does_not_fit_is_refused() {
-        assert!(RopeTable::new(RopeStyle::Halves, 7, 1e4, None, 8).is_err());
-        assert!(RopeTable::new(RopeStyle::Halves, 8, 0.0, None, 8).is_err());
-        assert!(RopeTable::new(RopeStyle::Halves, 8, 1e4, Some(&[1.0]), 8).is_err());
-        let table = RopeTable::new(RopeStyle::Halves, 8, 1e4, None, 8).unwrap();
-        let x = noise(&[1, 1, 8], 1);
-        assert!(rope(&x, &[8], &table).is_err());
-        assert!(rope(&x, &[1, 2], &table).is_err());
-    }
 }

@@ -5,8 +5,9 @@
 
 use candle_core::{Device, Tensor};
 use engine_kernels::{
-    Activations, AttentionBatch, AttentionRow, KvKind, QMatrix, RopeStyle, RopeTable, WeightKind,
-    kv_cache, numerics_class, paged_attention, rms_norm, rope, silu_mul, softmax, write_kv,
+    Activations, AttentionBatch, AttentionOptions, AttentionRow, KvKind, QMatrix, RopeScaling,
+    RopeStyle, RopeTable, WeightKind, gelu_mul, kv_cache, numerics_class, paged_attention,
+    rms_norm, rope, silu_mul, soft_cap, softmax, write_kv,
 };
 
 /// Numbers in -1..1, exact in f32, the same everywhere (Knuth's MMIX generator).
@@ -41,7 +42,7 @@ fn product(kind: WeightKind, activations: Activations) -> Tensor {
     matrix.forward(&numbers(&[3, columns], 6), activations).unwrap()
 }
 
-fn attention(kind: KvKind) -> Tensor {
+fn attention(kind: KvKind, window: Option<u32>, softcap: Option<f32>) -> Tensor {
     let [k, v] = [1, 2].map(|seed| {
         let cache = kv_cache(20, 2, 32, kind).unwrap();
         write_kv(&cache, &numbers(&[640, 2, 32], seed), &(0..640).collect::<Vec<_>>()).unwrap();
@@ -50,7 +51,8 @@ fn attention(kind: KvKind) -> Tensor {
     let rows = [0, 1, 255, 256, 600].map(|position| AttentionRow { table: 0, position });
     let table: Vec<u32> = (0..20).rev().collect();
     let batch = AttentionBatch::new(vec![table.into()], rows.to_vec()).unwrap();
-    paged_attention(&numbers(&[5, 6, 32], 3), &k, &v, &batch, 0.5).unwrap()
+    let options = AttentionOptions { scale: 0.5, window, softcap };
+    paged_attention(&numbers(&[5, 6, 32], 3), &k, &v, &batch, &options).unwrap()
 }
 
 #[test]
@@ -59,10 +61,25 @@ fn the_bits_of_version_1() {
     assert_eq!(numerics_class(KvKind::F16, Activations::F32), "cpu-v1-f16-f32act");
     let (x, y) = (numbers(&[4, 100], 7), numbers(&[4, 100], 8));
     let weight = y.narrow(0, 0, 1).unwrap().squeeze(0).unwrap();
-    let turned = |style| {
-        let table = RopeTable::new(style, 20, 10_000.0, None, 9000).unwrap();
+    let turned = |style, scaling| {
+        let table = RopeTable::new(style, 20, 10_000.0, &scaling, 9000).unwrap();
         rope(&x.reshape((4, 5, 20)).unwrap(), &[0, 1, 77, 8191], &table).unwrap()
     };
+    let llama3 = RopeScaling::Llama3 {
+        factor: 8.0,
+        low_frequency_factor: 1.0,
+        high_frequency_factor: 4.0,
+        original_context: 1024,
+    };
+    let yarn = RopeScaling::Yarn {
+        factor: 4.0,
+        original_context: 1024,
+        beta_fast: 32.0,
+        beta_slow: 1.0,
+        attention_factor: 1.1,
+    };
+    let divisors = (0..10).map(|i| 1.0 + i as f32 / 8.0).collect();
+    let factors = RopeScaling::Factors { divisors, attention_factor: 1.25 };
     let (int8, float) = (Activations::Int8, Activations::F32);
     let digests = [
         ("q4_0", product(WeightKind::Q4_0, int8)),
@@ -80,11 +97,19 @@ fn the_bits_of_version_1() {
         ("q6_k exact", product(WeightKind::Q6K, float)),
         ("rms norm", rms_norm(&x, &weight, 1e-5).unwrap()),
         ("silu", silu_mul(&x.affine(9.0, 0.0).unwrap(), &y).unwrap()),
+        ("gelu", gelu_mul(&x.affine(9.0, 0.0).unwrap(), &y).unwrap()),
+        ("soft cap", soft_cap(&x.affine(9.0, 0.0).unwrap(), 4.0).unwrap()),
         ("softmax", softmax(&x.affine(9.0, 0.0).unwrap()).unwrap()),
-        ("rope interleaved", turned(RopeStyle::Interleaved)),
-        ("rope halves", turned(RopeStyle::Halves)),
-        ("attention f16", attention(KvKind::F16)),
-        ("attention f32", attention(KvKind::F32)),
+        ("rope interleaved", turned(RopeStyle::Interleaved, RopeScaling::None)),
+        ("rope halves", turned(RopeStyle::Halves, RopeScaling::None)),
+        ("rope linear", turned(RopeStyle::Halves, RopeScaling::Linear { factor: 8.0 })),
+        ("rope llama3", turned(RopeStyle::Halves, llama3)),
+        ("rope yarn", turned(RopeStyle::Halves, yarn)),
+        ("rope factors", turned(RopeStyle::Halves, factors)),
+        ("attention f16", attention(KvKind::F16, None, None)),
+        ("attention f32", attention(KvKind::F32, None, None)),
+        ("attention window", attention(KvKind::F16, Some(100), None)),
+        ("attention cap", attention(KvKind::F16, None, Some(2.0))),
     ];
     for (name, result) in &digests {
         let values = result.flatten_all().unwrap().to_vec1::<f32>().unwrap();
@@ -111,9 +136,17 @@ q4_1 exact 0e1c5e701144310a
 q6_k exact f16172ba10d39444
 rms norm b72a37d063d794c6
 silu 21afb529f1b94748
+gelu 49e32d14ae530c48
+soft cap fcf66392637d5f25
 softmax 5b8c1d5128c7d817
 rope interleaved f51f799732208fba
 rope halves a59ecac12ad76d04
+rope linear e94029217516e4ff
+rope llama3 9238f4a9e8025677
+rope yarn 78bc77aae1c99165
+rope factors c70f8793384d93e1
 attention f16 29872c62450bb542
 attention f32 5f26e6b17b34dfa8
+attention window 4649e68dc06a0f5d
+attention cap f482dbb9eb79ebad
 ";

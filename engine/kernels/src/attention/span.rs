@@ -7,10 +7,11 @@ use crate::kv_cache::BLOCK_TOKENS;
 use crate::lanes::{LANES, Lanes};
 use crate::path::Kernel;
 use crate::shared_rows::SharedRows;
+use crate::soft_cap::cap_all;
 use crate::softmax::exponentials;
 
-use super::AttentionRow;
 use super::tile::{Query, add_values, keys_across, score, values_down};
+use super::{AttentionOptions, AttentionRow};
 
 /// Positions whose partial result is computed by itself.
 pub(super) const SPAN: usize = 256;
@@ -59,7 +60,7 @@ pub(super) struct Task<'a, T> {
     /// Where `rows` begin in the batch.
     pub(super) first_row: usize,
     pub(super) kv_head: usize,
-    pub(super) scale: f32,
+    pub(super) options: AttentionOptions,
     pub(super) out: &'a SharedRows<'a>,
 }
 
@@ -82,26 +83,35 @@ impl<T: CacheElement> Kernel for Task<'_, T> {
         let mut fresh = vec![Partial { largest: 0.0, sum: 0.0 }; queries.len()];
         let mut tile = vec![0.0; BLOCK_TOKENS * width];
 
-        let last = self.rows.iter().map(|row| row.position as usize).max().unwrap_or(0);
-        for span in 0..=last / SPAN {
+        let low = queries.first().map_or(0, |query| query.first);
+        let last = queries.last().map_or(0, |query| query.count - 1);
+        for span in low / SPAN..=last / SPAN {
             let first = span * SPAN;
-            let blocks = first / BLOCK_TOKENS..=last.min(first + SPAN - 1) / BLOCK_TOKENS;
+            let blocks = first.max(low) / BLOCK_TOKENS..=last.min(first + SPAN - 1) / BLOCK_TOKENS;
             for block in blocks.clone() {
-                let active = active(&queries, block * BLOCK_TOKENS);
+                let active = active(&queries, block * BLOCK_TOKENS, BLOCK_TOKENS);
+                if active.is_empty() {
+                    continue;
+                }
                 keys_across(l, self.block(self.cache.k, block), &mut tile);
                 let at = block * BLOCK_TOKENS - first;
-                score(l, &tile, &queries[active.clone()], self.scale, at, &mut scores[active]);
+                let scale = self.options.scale;
+                score(l, &tile, &queries[active.clone()], scale, at, &mut scores[active]);
             }
-            let active = active(&queries, first);
+            let active = active(&queries, first, SPAN);
             for i in active.clone() {
-                let count = (queries[i].count - first).min(SPAN);
-                let (largest, sum) = exponentials(l, &mut scores[i][..count]);
+                let seen = &mut scores[i][..(queries[i].count - first).min(SPAN)];
+                limit(l, self.options.softcap, queries[i].first.saturating_sub(first), seen);
+                let (largest, sum) = exponentials(l, seen);
                 fresh[i] = Partial { largest, sum };
             }
             values[active.start * width..active.end * width].fill(0.0);
             for block in blocks {
                 let start = block * BLOCK_TOKENS;
-                let active = self::active(&queries, start);
+                let active = self::active(&queries, start, BLOCK_TOKENS);
+                if active.is_empty() {
+                    continue;
+                }
                 values_down(l, self.block(self.cache.v, block), &mut tile);
                 let weights = Weights { scores: &scores[active.clone()], at: start - first };
                 let values = &mut values[active.start * width..active.end * width];
@@ -124,11 +134,23 @@ pub(super) struct Weights<'a> {
     pub(super) at: usize,
 }
 
-/// The queries that attend to the position `from`. They are sorted by position, so these are the last.
+/// The queries that attend to one of the `count` positions from `from` on. They are sorted by position,
+/// and so are the beginnings of their windows: these are neighbours.
 #[inline(always)]
-fn active(queries: &[Query<'_>], from: usize) -> std::ops::Range<usize> {
+fn active(queries: &[Query<'_>], from: usize, count: usize) -> std::ops::Range<usize> {
     let start = queries.partition_point(|query| query.count <= from);
-    start..queries.len()
+    let end = queries.partition_point(|query| query.first < from + count);
+    start..end.max(start)
+}
+
+/// Caps the scores of a span, and takes away those before the window, which begins at `begin`: what they
+/// hold may be of another span, or of a block that is no longer the sequence's.
+#[inline(always)]
+fn limit<L: Lanes>(l: L, softcap: Option<f32>, begin: usize, scores: &mut [f32]) {
+    if let Some(cap) = softcap {
+        cap_all(l, scores, cap);
+    }
+    scores[..begin].fill(f32::NEG_INFINITY);
 }
 
 impl<'a, T: CacheElement> Task<'a, T> {
@@ -144,6 +166,7 @@ impl<'a, T: CacheElement> Task<'a, T> {
                 let at = (row_in_batch * queries + head) * width;
                 all.push(Query {
                     vector: &self.q[at..at + width],
+                    first: self.options.first(row.position) as usize,
                     count: row.position as usize + 1,
                     row: row_in_batch,
                     head,

@@ -6,7 +6,9 @@ use candle_core::{DType, Device, Tensor};
 use rand::seq::SliceRandom;
 use rand::{SeedableRng, rngs::StdRng};
 
-use super::{AttentionBatch, AttentionRow, BatchError, PagedAttention, paged_attention};
+use super::{
+    AttentionBatch, AttentionOptions, AttentionRow, BatchError, PagedAttention, paged_attention,
+};
 use crate::kv_cache::{BLOCK_TOKENS, KvKind, kv_cache, write_kv};
 use crate::path::Path;
 use crate::storage::tests::{bits, noise};
@@ -20,6 +22,7 @@ struct Filled {
     k: Tensor,
     v: Tensor,
     q: Tensor,
+    options: AttentionOptions,
 }
 
 impl Filled {
@@ -40,7 +43,13 @@ impl Filled {
             cache
         });
         let q = noise(&[positions, heads, width], 4).affine(2.0, 0.0).unwrap();
-        Filled { heads, width, table: table.into(), k, v, q }
+        let options = AttentionOptions::scaled(0.125);
+        Filled { heads, width, table: table.into(), k, v, q, options }
+    }
+
+    fn with(self, window: u32, softcap: Option<f32>) -> Filled {
+        let options = AttentionOptions { window: Some(window), softcap, ..self.options };
+        Filled { options, ..self }
     }
 
     fn positions(&self) -> usize {
@@ -54,9 +63,13 @@ impl Filled {
     fn attend_on(&self, path: Path, positions: std::ops::Range<usize>) -> Tensor {
         let rows =
             positions.clone().map(|p| AttentionRow { table: 0, position: p as u32 }).collect();
-        let batch = AttentionBatch::new(vec![self.table.clone()], rows).unwrap();
+        let mut table = self.table.to_vec();
+        // blocks before all windows are freed, and their entries are not to be looked at
+        let first = self.options.first(positions.start as u32) as usize;
+        table[..first / BLOCK_TOKENS].fill(u32::MAX);
+        let batch = AttentionBatch::new(vec![table.into()], rows).unwrap();
         let q = self.q.narrow(0, positions.start, positions.len()).unwrap();
-        let op = PagedAttention { path, batch: &batch, scale: 0.125 };
+        let op = PagedAttention { path, batch: &batch, options: self.options };
         q.apply_op3_no_bwd(&self.k, &self.v, &op).unwrap()
     }
 
@@ -80,11 +93,16 @@ impl Filled {
         let mut out = Vec::new();
         for (head, q) in q.iter().enumerate() {
             let dot = |k: &Vec<f64>| q.iter().zip(k).map(|(q, k)| q * k).sum::<f64>() * 0.125;
-            let scores: Vec<f64> = (0..=position).map(|p| dot(&k[p][head / share])).collect();
+            let first = self.options.first(position as u32) as usize;
+            let cap = self.options.softcap.map(f64::from);
+            let capped = |s: f64| cap.map_or(s, |cap| (s / cap).tanh() * cap);
+            let score = |p: usize| capped(dot(&k[p][head / share]));
+            let scores: Vec<f64> = (first..=position).map(score).collect();
             let max = scores.iter().copied().fold(f64::MIN, f64::max);
             let sum: f64 = scores.iter().map(|s| (s - max).exp()).sum();
             for i in 0..self.width {
-                let weighted = |(p, s): (usize, &f64)| (s - max).exp() * v[p][head / share][i];
+                let weighted =
+                    |(p, s): (usize, &f64)| (s - max).exp() * v[first + p][head / share][i];
                 out.push(scores.iter().enumerate().map(weighted).sum::<f64>() / sum);
             }
         }
@@ -111,9 +129,31 @@ fn it_is_the_formula() {
 }
 
 #[test]
+fn a_window_and_a_cap_are_the_formula() {
+    for (window, softcap) in
+        [(1, None), (31, None), (100, Some(0.5)), (256, None), (9000, Some(30.0))]
+    {
+        let filled = Filled::new(KvKind::F16, 4, 2, 64, 530).with(window, softcap);
+        let all = filled.attend(0..530).to_vec2::<f32>().unwrap();
+        for position in [0, 1, 31, 32, 255, 256, 286, 300, 511, 512, 529] {
+            for (y, exact) in all[position].iter().zip(filled.reference(position)) {
+                assert!((f64::from(*y) - exact).abs() < 2e-6, "{position}: {y} {exact}");
+            }
+        }
+    }
+}
+
+#[test]
 fn decode_chunks_and_threads_leave_no_trace() {
-    for (heads, kv_heads, width) in [(9, 3, 64), (4, 2, 16), (3, 1, 80)] {
-        let filled = Filled::new(KvKind::F16, heads, kv_heads, width, 330);
+    let filled = |(heads, kv_heads, width)| Filled::new(KvKind::F16, heads, kv_heads, width, 330);
+    for filled in [
+        filled((9, 3, 64)),
+        filled((4, 2, 16)),
+        filled((3, 1, 80)),
+        filled((9, 3, 64)).with(1, None),
+        filled((4, 2, 16)).with(40, Some(3.0)),
+        filled((3, 1, 80)).with(300, None),
+    ] {
         let all = filled.attend(0..filled.positions());
         let part = |from: usize, count: usize| bits(&all.narrow(0, from, count).unwrap());
         for position in (0..330).step_by(7).chain([31, 32, 255, 256, 329]) {
@@ -143,7 +183,24 @@ fn rows_of_several_sequences_do_not_meet() {
     let ids: Vec<u32> = rows.iter().map(|row| row.position).collect();
     let q = filled.q.index_select(&Tensor::new(ids.as_slice(), &Device::Cpu).unwrap(), 0).unwrap();
     let batch = AttentionBatch::new(tables, rows).unwrap();
-    let mixed = paged_attention(&q, &filled.k, &filled.v, &batch, 0.125).unwrap();
+    let mixed = paged_attention(&q, &filled.k, &filled.v, &batch, &filled.options).unwrap();
+    for (i, position) in ids.iter().map(|id| *id as usize).enumerate() {
+        let alone = filled.attend(position..position + 1);
+        assert_eq!(bits(&mixed.narrow(0, i, 1).unwrap()), bits(&alone), "{position}");
+    }
+}
+
+/// Rows far apart in one group: the blocks between their windows are not the sequence's any more.
+#[test]
+fn what_lies_between_windows_is_not_read() {
+    let filled = Filled::new(KvKind::F16, 4, 2, 32, 600).with(40, None);
+    let mut table = filled.table.to_vec();
+    table[2..14].fill(u32::MAX);
+    let rows = [20, 63, 500, 599].map(|position| AttentionRow { table: 0, position });
+    let ids = rows.map(|row| row.position);
+    let q = filled.q.index_select(&Tensor::new(&ids, &Device::Cpu).unwrap(), 0).unwrap();
+    let batch = AttentionBatch::new(vec![table.into()], rows.to_vec()).unwrap();
+    let mixed = paged_attention(&q, &filled.k, &filled.v, &batch, &filled.options).unwrap();
     for (i, position) in ids.iter().map(|id| *id as usize).enumerate() {
         let alone = filled.attend(position..position + 1);
         assert_eq!(bits(&mixed.narrow(0, i, 1).unwrap()), bits(&alone), "{position}");
@@ -178,12 +235,26 @@ fn what_does_not_fit_is_refused() {
         BatchError::Table { row: 0, table: 1, tables: 1 }
     );
     let batch = AttentionBatch::new(vec![table], row(0, 40)).unwrap();
-    let attend = |blocks, heads, width| {
+    let attend_with = |blocks, heads, width, window, softcap| {
         let cache = kv_cache(blocks, 2, 16, KvKind::F16).unwrap();
-        paged_attention(&noise(&[1, heads, width], 1), &cache, &cache, &batch, 1.0)
+        let q = noise(&[1, heads, width], 1);
+        paged_attention(
+            &q,
+            &cache,
+            &cache,
+            &batch,
+            &AttentionOptions { scale: 1.0, window, softcap },
+        )
     };
+    let attend = |blocks, heads, width| attend_with(blocks, heads, width, None, None);
     assert!(attend(8, 4, 16).is_ok());
     assert!(attend(7, 4, 16).is_err(), "block 7 of 7");
     assert!(attend(8, 3, 16).is_err(), "3 heads over 2");
     assert!(attend(8, 4, 32).is_err(), "another width");
+    assert!(attend_with(7, 4, 16, Some(9), None).is_ok(), "block 7 is before the window");
+    assert!(attend_with(7, 4, 16, Some(10), None).is_err(), "block 7 of 7 is in it");
+    assert!(attend_with(8, 4, 16, Some(0), None).is_err(), "a row without its own position");
+    for cap in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+        assert!(attend_with(8, 4, 16, None, Some(cap)).is_err(), "a cap of {cap}");
+    }
 }

@@ -1,5 +1,7 @@
 //! One block of keys or values against some queries.
 
+use std::ops::Range;
+
 use crate::kv_cache::BLOCK_TOKENS;
 use crate::lanes::{LANES, Lanes};
 
@@ -9,7 +11,9 @@ use super::span::{CacheElement, SPAN, Strided, Weights};
 #[derive(Clone, Copy)]
 pub(super) struct Query<'a> {
     pub(super) vector: &'a [f32],
-    /// Positions that it attends to: its own and all before.
+    /// Where its window begins: the first position that it attends to.
+    pub(super) first: usize,
+    /// One more than the last position that it attends to, its own.
     pub(super) count: usize,
     pub(super) row: usize,
     pub(super) head: usize,
@@ -109,8 +113,9 @@ fn score_some<L: Lanes, const Q: usize>(
 
 /// Adds the values of a tile, weighted, to the values of each query.
 ///
-/// `start` is the absolute position of the block. Positions after a query's own are not touched: what
-/// they hold depends on the rest of the batch. Order: by position, ascending, one rounding a step.
+/// `start` is the absolute position of the block. Positions after a query's own and before its window
+/// are not touched: what they hold depends on the rest of the batch. Order: by position, ascending, one
+/// rounding a step.
 #[inline(always)]
 pub(super) fn add_values<L: Lanes>(
     l: L,
@@ -120,22 +125,26 @@ pub(super) fn add_values<L: Lanes>(
     weights: Weights<'_>,
     values: &mut [f32],
 ) {
+    let seen = |i: usize| {
+        let query: &Query<'_> = &queries[i];
+        query.first.saturating_sub(start)..(query.count - start).min(BLOCK_TOKENS)
+    };
     let mut first = 0;
     while first < queries.len() {
-        let whole = queries[first].count - start >= BLOCK_TOKENS;
-        first += match queries.len() - first {
-            // sorted by count: if the first attends to the whole block, so do the others
+        let left = queries.len() - first;
+        // sorted by position: if the first of some attends to the end of the block and the last to its
+        // beginning, so do those between
+        let whole = left >= TOGETHER
+            && seen(first).end == BLOCK_TOKENS
+            && seen(first + TOGETHER - 1).start == 0;
+        first += match left {
             TOGETHER.. if whole => {
-                add_some::<L, TOGETHER>(l, tile, BLOCK_TOKENS, weights, values, first)
+                add_some::<L, TOGETHER>(l, tile, 0..BLOCK_TOKENS, weights, values, first)
             }
-            2.. if queries[first].count == queries[first + 1].count => {
-                let count = (queries[first].count - start).min(BLOCK_TOKENS);
-                add_some::<L, 2>(l, tile, count, weights, values, first)
+            2.. if seen(first) == seen(first + 1) => {
+                add_some::<L, 2>(l, tile, seen(first), weights, values, first)
             }
-            _ => {
-                let count = (queries[first].count - start).min(BLOCK_TOKENS);
-                add_some::<L, 1>(l, tile, count, weights, values, first)
-            }
+            _ => add_some::<L, 1>(l, tile, seen(first), weights, values, first),
         };
     }
 }
@@ -144,7 +153,7 @@ pub(super) fn add_values<L: Lanes>(
 fn add_some<L: Lanes, const Q: usize>(
     l: L,
     tile: &[f32],
-    count: usize,
+    seen: Range<usize>,
     weights: Weights<'_>,
     values: &mut [f32],
     first: usize,
@@ -152,9 +161,10 @@ fn add_some<L: Lanes, const Q: usize>(
     let pieces = tile.len() / BLOCK_TOKENS / LANES;
     let mut piece = 0;
     while piece < pieces {
+        let seen = seen.clone();
         piece += match pieces - piece {
-            4.. => add_pieces::<L, Q, 4>(l, tile, count, weights, values, first, piece),
-            _ => add_pieces::<L, Q, 1>(l, tile, count, weights, values, first, piece),
+            4.. => add_pieces::<L, Q, 4>(l, tile, seen, weights, values, first, piece),
+            _ => add_pieces::<L, Q, 1>(l, tile, seen, weights, values, first, piece),
         };
     }
     Q
@@ -165,7 +175,7 @@ fn add_some<L: Lanes, const Q: usize>(
 fn add_pieces<L: Lanes, const Q: usize, const P: usize>(
     l: L,
     tile: &[f32],
-    count: usize,
+    seen: Range<usize>,
     weights: Weights<'_>,
     values: &mut [f32],
     first: usize,
@@ -176,14 +186,15 @@ fn add_pieces<L: Lanes, const Q: usize, const P: usize>(
     let values = values.as_chunks_mut::<LANES>().0;
     let at = |q: usize, p: usize| (first + q) * pieces + piece + p;
     let probabilities: [&[f32]; Q] =
-        std::array::from_fn(|q| &weights.scores[first + q][weights.at..][..count]);
+        std::array::from_fn(|q| &weights.scores[first + q][weights.at..][seen.clone()]);
     let mut sums = [[l.splat(0.0); P]; Q];
     for q in 0..Q {
         for p in 0..P {
             sums[q][p] = l.load(&values[at(q, p)]);
         }
     }
-    for (position, row) in rows.chunks_exact(pieces).take(count).enumerate() {
+    let rows = &rows[seen.start * pieces..seen.end * pieces];
+    for (position, row) in rows.chunks_exact(pieces).enumerate() {
         let mut v = [l.splat(0.0); P];
         for p in 0..P {
             v[p] = l.load(&row[piece + p]);

@@ -55,6 +55,7 @@ impl Kernel for Floats<'_> {
             l.load_f16(&halves),
             l.load_bf16(&brains),
             crate::float::exp_lanes(l, a),
+            crate::float::tanh_lanes(l, a),
         ];
         for result in results {
             let mut lanes = [0.0; LANES];

@@ -3,7 +3,8 @@
 
 use candle_core::{Result, Tensor};
 use engine_kernels::{
-    Activations, QMatrix, RopeStyle, RopeTable, paged_attention, rms_norm, rope, silu_mul, write_kv,
+    Activations, AttentionOptions, QMatrix, RopeScaling, RopeStyle, RopeTable, paged_attention,
+    rms_norm, rope, silu_mul, write_kv,
 };
 
 use super::batch::GroupRows;
@@ -122,13 +123,16 @@ fn read_rope(
         return Err(LoadError::Metadata { key, value, expected: "it must be even" });
     }
     let base = weights.float_or("llama.rope.freq_base", 10_000.0)?;
-    let factors = match weights.has("rope_freqs.weight") {
-        true => Some(weights.vector("rope_freqs.weight", width / 2)?.to_vec1::<f32>()?),
-        false => None,
+    let scaling = match weights.has("rope_freqs.weight") {
+        true => RopeScaling::Factors {
+            divisors: weights.vector("rope_freqs.weight", width / 2)?.to_vec1::<f32>()?,
+            attention_factor: 1.0,
+        },
+        false => RopeScaling::None,
     };
     // GGUF files of this architecture have the rows of query and key permuted for this style
     let style = RopeStyle::Interleaved;
-    Ok(RopeTable::new(style, width, base, factors.as_deref(), shape.context)?)
+    Ok(RopeTable::new(style, width, base, &scaling, shape.context)?)
 }
 
 impl Layer {
@@ -202,8 +206,8 @@ impl Llama {
         // every row of the batch is in the cache before any row attends
         write_kv(keys, &key, at.slots)?;
         write_kv(values, &value.reshape((rows, kv_heads, head_width))?, at.slots)?;
-        let scale = 1.0 / (head_width as f32).sqrt();
-        let attended = paged_attention(&query, keys, values, &at.attention, scale)?;
+        let options = AttentionOptions::scaled(1.0 / (head_width as f32).sqrt());
+        let attended = paged_attention(&query, keys, values, &at.attention, &options)?;
         layer.output.forward(&attended, self.activations)
     }
 
