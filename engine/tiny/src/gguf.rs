@@ -6,6 +6,8 @@ use crate::WeightType;
 pub const ALIGNMENT: usize = 32;
 
 /// A metadata value.
+#[derive(Clone, PartialEq, Debug)]
+#[allow(missing_docs, reason = "the names are GGUF's")]
 pub enum Value {
     U32(u32),
     F32(f32),

@@ -1,24 +1,28 @@
-//! A tiny llama-architecture model with random weights, written as a GGUF file.
+//! Tiny models with random weights, of every architecture, written as GGUF files.
 //!
 //! Property and fault tests run on it: it loads in milliseconds, and since its weights are a
 //! pure function of a seed, two tests that name the same seed speak of the same model. It is
 //! a dependency of tests only.
 
+mod architecture;
 mod blocks;
+mod folder;
 mod gguf;
 
 use std::io;
 use std::path::Path;
 
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
-
+pub use architecture::{Architecture, TinyTensor};
 pub use blocks::WeightType;
-use gguf::{Value, Writer};
+pub use folder::FloatType;
+pub use gguf::Value;
+use gguf::Writer;
 
 /// What the model looks like. Every width is a multiple of 32, so that any type fits.
 #[derive(Clone, Debug)]
 pub struct TinyModel {
+    /// Its family.
+    pub architecture: Architecture,
     /// Seed of the weights.
     pub seed: u64,
     /// Number of layers.
@@ -29,28 +33,41 @@ pub struct TinyModel {
     pub heads: u32,
     /// Key and value heads; divides `heads`.
     pub kv_heads: u32,
+    /// Width of a head, where it is not the width over the heads.
+    pub head_width: Option<u32>,
     /// Width of the feed-forward layer.
     pub feed_forward: u32,
     /// Longest sequence in tokens.
     pub context: u32,
     /// Type of the matrices in the layers.
     pub weights: WeightType,
-    /// Type of the token embedding, which is also the head.
+    /// Type of the token embedding, and of the head.
     pub embedding: WeightType,
+    /// Whether the embedding is also the head.
+    pub is_tied: bool,
+    /// More metadata, by keys without the architecture.
+    pub metadata: Vec<(&'static str, Value)>,
+    /// More tensors of one dimension.
+    pub vectors: Vec<(&'static str, Vec<f32>)>,
 }
 
 impl Default for TinyModel {
     fn default() -> Self {
         Self {
+            architecture: Architecture::Llama,
             seed: 1,
             layers: 2,
             width: 64,
             heads: 4,
             kv_heads: 2,
+            head_width: None,
             feed_forward: 128,
             context: 1024,
             weights: WeightType::Q4_1,
             embedding: WeightType::Q8_0,
+            is_tied: true,
+            metadata: Vec::new(),
+            vectors: Vec::new(),
         }
     }
 }
@@ -85,61 +102,56 @@ impl TinyModel {
         writer.finish()
     }
 
+    /// Width of a head.
+    fn head(&self) -> u32 {
+        self.head_width.unwrap_or(self.width / self.heads)
+    }
+
     fn describe(&self, writer: &mut Writer) {
-        let head = self.width / self.heads;
-        writer.set("general.architecture", Value::Text("llama".into()));
+        let family = self.architecture.name();
+        writer.set("general.architecture", Value::Text(family.into()));
         writer.set("general.name", Value::Text("tiny".into()));
         writer.set("general.alignment", Value::U32(gguf::ALIGNMENT as u32));
         for (key, value) in [
-            ("llama.block_count", self.layers),
-            ("llama.context_length", self.context),
-            ("llama.embedding_length", self.width),
-            ("llama.feed_forward_length", self.feed_forward),
-            ("llama.attention.head_count", self.heads),
-            ("llama.attention.head_count_kv", self.kv_heads),
-            ("llama.rope.dimension_count", head),
-            ("llama.vocab_size", self.vocabulary()),
+            ("block_count", self.layers),
+            ("context_length", self.context),
+            ("embedding_length", self.width),
+            ("feed_forward_length", self.feed_forward),
+            ("attention.head_count", self.heads),
+            ("attention.head_count_kv", self.kv_heads),
+            ("rope.dimension_count", self.head()),
+            ("vocab_size", self.vocabulary()),
         ] {
-            writer.set(key, Value::U32(value));
+            if !self.metadata.iter().any(|(other, _)| *other == key) {
+                writer.set(&format!("{family}.{key}"), Value::U32(value));
+            }
         }
-        writer.set("llama.attention.layer_norm_rms_epsilon", Value::F32(1e-5));
-        writer.set("llama.rope.freq_base", Value::F32(10_000.0));
+        if let Some(head_width) = self.head_width {
+            writer.set(&format!("{family}.attention.key_length"), Value::U32(head_width));
+            writer.set(&format!("{family}.attention.value_length"), Value::U32(head_width));
+        }
+        let epsilon = format!("{family}.attention.layer_norm_rms_epsilon");
+        writer.set(&epsilon, Value::F32(1e-5));
+        if !self.metadata.iter().any(|(key, _)| *key == "rope.freq_base") {
+            writer.set(&format!("{family}.rope.freq_base"), Value::F32(10_000.0));
+        }
+        for (key, value) in &self.metadata {
+            writer.set(&format!("{family}.{key}"), value.clone());
+        }
     }
 
     fn fill(&self, writer: &mut Writer) {
-        let mut rng = StdRng::seed_from_u64(self.seed);
-        let kv = self.width / self.heads * self.kv_heads;
-        let (width, ff) = (self.width, self.feed_forward);
-        let vocabulary = self.vocabulary();
-        let mut matrix = |name: &str, kind, rows: u32, columns: u32| {
-            // wide enough for logits that differ, so that greedy answers are not one token
-            let scale = 3.0 / (columns as f32).sqrt();
-            let count = (rows * columns) as usize;
-            let values: Vec<f32> = (0..count).map(|_| rng.random_range(-scale..scale)).collect();
-            writer.tensor(name, &[columns, rows], kind, &values);
-        };
-        matrix("token_embd.weight", self.embedding, vocabulary, width);
-        for layer in 0..self.layers {
-            for (name, rows, columns) in [
-                ("attn_q", width, width),
-                ("attn_k", kv, width),
-                ("attn_v", kv, width),
-                ("attn_output", width, width),
-                ("ffn_gate", ff, width),
-                ("ffn_up", ff, width),
-                ("ffn_down", width, ff),
-            ] {
-                matrix(&format!("blk.{layer}.{name}.weight"), self.weights, rows, columns);
-            }
+        for TinyTensor { name, shape, values } in self.tensors() {
+            let kind = match name.as_str() {
+                _ if shape.len() == 1 => WeightType::F32,
+                "token_embd.weight" | "output.weight" => self.embedding,
+                _ => self.weights,
+            };
+            writer.tensor(&name, &shape, kind, &values);
         }
-        let norm: Vec<f32> = (0..width).map(|i| 1.0 + 0.01 * (i % 7) as f32).collect();
-        for layer in 0..self.layers {
-            for name in ["attn_norm", "ffn_norm"] {
-                let name = format!("blk.{layer}.{name}.weight");
-                writer.tensor(&name, &[width], WeightType::F32, &norm);
-            }
+        for (name, values) in &self.vectors {
+            writer.tensor(name, &[values.len() as u32], WeightType::F32, values);
         }
-        writer.tensor("output_norm.weight", &[width], WeightType::F32, &norm);
     }
 }
 
