@@ -13,4 +13,4 @@ mod tokenizer;
 pub use detokenizer::Detokenizer;
 pub use gguf::{GgmlType, GgufError, GgufHeader, TensorEntry};
 pub use stop_matcher::{Held, StopMatcher};
-pub use tokenizer::{Control, Tokenizer, TokenizerError};
+pub use tokenizer::{Control, Segment, Tokenizer, TokenizerError};

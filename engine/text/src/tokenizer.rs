@@ -29,6 +29,22 @@ pub enum Control<'a> {
     Except(&'a [usize]),
 }
 
+/// A stretch of text, up to and with a control token.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Segment<'t> {
+    /// What is before the token: text in which nothing is markup.
+    pub plain: &'t str,
+    /// The token; the last segment of a text has none.
+    pub mark: Option<u32>,
+}
+
+impl Segment<'_> {
+    /// Whether it is this token and nothing else.
+    pub fn is_mark(&self, id: u32) -> bool {
+        self.plain.is_empty() && self.mark == Some(id)
+    }
+}
+
 /// A model's tokenizer, as its file describes it.
 #[derive(Debug)]
 pub struct Tokenizer {
@@ -76,6 +92,29 @@ impl Tokenizer {
         }
         self.encode_piece(&text[done..], &mut follows_token, &mut ids);
         ids
+    }
+
+    /// Cuts a text behind each of its control tokens. No token reaches over such a cut: the ids of
+    /// the whole are those of each plain part under [`Control::Never`], with its mark behind it.
+    pub fn segments<'t>(&self, text: &'t str, control: Control) -> Vec<Segment<'t>> {
+        let mut segments = Vec::new();
+        let (mut start, mut done) = (0, 0);
+        while let Some(found) = self.scanner.find(text, done, control) {
+            done = found.end;
+            if self.is_control(found.id) {
+                let plain = &text[start..found.start];
+                segments.push(Segment { plain, mark: Some(found.id) });
+                start = done;
+            }
+        }
+        segments.push(Segment { plain: &text[start..], mark: None });
+        segments
+    }
+
+    /// Whether the bytes of ids, put together, are the text that the ids were made of. Where
+    /// text is seen with a space before it, they are not.
+    pub fn spells_exactly(&self) -> bool {
+        !self.adds_space()
     }
 
     /// The bytes that a token stands for: none for a control token, an unused one, or an id

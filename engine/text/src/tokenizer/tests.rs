@@ -15,6 +15,16 @@ static TINY: LazyLock<Tokenizer> = LazyLock::new(|| {
     tokenizer(&bytes).unwrap()
 });
 
+/// Has a user-defined token, a control token inside it, and one that begins like it.
+static USER_DEFINED: LazyLock<Tokenizer> = LazyLock::new(|| {
+    let tokens = [("a", 1), ("<x>", 4), ("<|im_end|>", 3), ("<x", 3), ("Ġ", 1), ("aĠ", 1)];
+    tokenizer(&byte_pairs(&tokens, &["a Ġ"]).bytes()).unwrap()
+});
+
+/// Sees a space before text that follows a token.
+static SPACED: LazyLock<Tokenizer> =
+    LazyLock::new(|| tokenizer(&sentence_pieces().bytes()).unwrap());
+
 fn tokenizer(file: &[u8]) -> Result<Tokenizer, TokenizerError> {
     Tokenizer::from_gguf(&GgufHeader::parse(file, file.len() as u64).unwrap())
 }
@@ -82,6 +92,28 @@ proptest! {
         let ids = TINY.encode(&text, Control::Never);
         prop_assert!(ids.iter().all(|id| !TINY.is_control(*id)));
         prop_assert_eq!(TINY.decode(&ids), text);
+    }
+
+    #[test]
+    fn segments_are_encoded_as_the_whole(
+        text in "(a|é|\n| |the|<\\|im_end\\|>|<\\|im_start\\|>|<\\||<x>|<x){0,20}",
+        literal in prop::collection::btree_set(0..60usize, 0..20),
+    ) {
+        let literal: Vec<usize> = literal.into_iter().collect();
+        let control = Control::Except(&literal);
+        for tokenizer in [&*TINY, &*USER_DEFINED, &*SPACED] {
+            let mut ids = Vec::new();
+            let mut again = String::new();
+            for segment in tokenizer.segments(&text, control) {
+                let plain = tokenizer.encode(segment.plain, Control::Never);
+                prop_assert!(plain.iter().all(|id| !tokenizer.is_control(*id)));
+                ids.extend(plain);
+                ids.extend(segment.mark);
+                again.push_str(segment.plain);
+            }
+            prop_assert_eq!(ids, tokenizer.encode(&text, control));
+            prop_assert!(again.len() <= text.len());
+        }
     }
 
     #[test]
@@ -180,6 +212,7 @@ fn a_space_is_added_only_where_the_model_wants_it() {
     assert_eq!(tokenizer.encode("ab a", Control::Never), [9, 8]);
     assert_eq!(tokenizer.encode("ü", Control::Never), [0]);
     assert_eq!(tokenizer.decode(&[8]), " a");
+    assert!(tokenizer.spells_exactly() && !SPACED.spells_exactly());
     assert_eq!(tokenizer.bos(), None);
 }
 
