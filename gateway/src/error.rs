@@ -149,6 +149,7 @@ impl Refusal {
         let wait = match self {
             Self::Limit(limit) => limit.retry_after(),
             Self::Engine(EngineError::Overloaded { retry_after }) => *retry_after,
+            Self::Engine(EngineError::DeadlineExceeded { retry_after }) => *retry_after,
             Self::Engine(EngineError::Unavailable { retry_after, .. }) => *retry_after,
             Self::AuditUnavailable => Duration::from_secs(5),
             Self::Busy | Self::Draining | Self::Engine(EngineError::Draining) => {
@@ -205,6 +206,9 @@ fn engine_kind(error: &EngineError) -> (StatusCode, &'static str, &'static str) 
         EngineError::Invalid { .. } => (StatusCode::BAD_REQUEST, REQUEST, "invalid_value"),
         EngineError::Unsupported(_) => (StatusCode::BAD_REQUEST, REQUEST, "unsupported_parameter"),
         EngineError::Overloaded { .. } => (StatusCode::TOO_MANY_REQUESTS, RATE, "overloaded"),
+        EngineError::DeadlineExceeded { .. } => {
+            (StatusCode::SERVICE_UNAVAILABLE, SERVER, "deadline_exceeded")
+        }
         EngineError::Unavailable { .. } => {
             (StatusCode::SERVICE_UNAVAILABLE, SERVER, "model_unavailable")
         }

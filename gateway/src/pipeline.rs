@@ -11,7 +11,7 @@ mod receipt;
 mod run;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use audit::Recorded;
 use engine_api::{
@@ -49,6 +49,8 @@ pub struct Pipeline {
     pub ledger: Ledger,
     /// How the engine sees tenants.
     pub disguise: Disguise,
+    /// How long a request may wait for its first token.
+    pub first_token_wait_max: Duration,
 }
 
 impl Pipeline {
@@ -122,7 +124,9 @@ impl Pipeline {
         let source = PromptSource::Chat(request.conversation.clone());
         let max_tokens = Some(permit.output_tokens_max());
         let (model, now) = (request.model.clone(), arrival.unix_s);
-        self.engine.prepare(PrepareRequest { model, source, now, max_tokens }).await
+        let namespace = self.disguise.namespace(permit);
+        let wanted = PrepareRequest { model, source, namespace, now, max_tokens };
+        self.engine.prepare(wanted).await
     }
 
     /// What an engine is asked, but for where: its zones come from a target alone.
@@ -141,6 +145,8 @@ impl Pipeline {
             prompt,
             namespace: self.disguise.namespace(permit),
             share: self.disguise.share(permit),
+            priority: request.priority,
+            deadline: Some(arrival.time_left(self.first_token_wait_max)),
             zones: Vec::new(),
             trace: telemetry::outgoing(arrival.trace),
         }

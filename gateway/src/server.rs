@@ -55,6 +55,8 @@ pub struct Settings {
     pub api: ApiBounds,
     /// Requests between their decision and their terminal entry.
     pub requests_max: u16,
+    /// How long a request may wait for its first token.
+    pub first_token_wait_max: Duration,
     /// How long running requests may take to finish when the gateway stops.
     pub drain_max: Duration,
     /// How often the certificate's files are looked at.
@@ -67,6 +69,7 @@ impl Default for Settings {
             edge: Bounds::default(),
             api: ApiBounds::default(),
             requests_max: 2048,
+            first_token_wait_max: Duration::from_secs(600),
             drain_max: Duration::from_secs(30),
             certificate_every: Duration::from_secs(5),
         }
@@ -112,6 +115,7 @@ impl Server {
             reservations: Arc::new(Reservations::default()),
             ledger: ledger.clone(),
             disguise: Disguise::new(&parts.namespace_secret),
+            first_token_wait_max: settings.first_token_wait_max,
         };
         let router = api::router(Arc::new(Api {
             pipeline,

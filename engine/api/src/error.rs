@@ -49,6 +49,16 @@ pub enum EngineError {
         retry_after: Duration,
     },
 
+    /// The request would begin too late for whoever waits for it.
+    #[error(
+        "the answer cannot begin before the request's deadline; retry after {} s",
+        retry_after.as_secs()
+    )]
+    DeadlineExceeded {
+        /// When it may go better, at most 60 s.
+        retry_after: Duration,
+    },
+
     /// Workers died on this request more than once, so it is not tried again.
     #[error("the request was stopped because workers failed on it repeatedly")]
     Quarantined,

@@ -28,8 +28,9 @@ pub use id::{
 };
 pub use prompt::{PrepareRequest, Prompt, PromptSource};
 pub use sampling::{
-    LogitBias, OutOfRange, Penalty, Sampling, Seed, Temperature, TopLogprobs, TopP,
+    LogitBias, MinP, OutOfRange, Penalty, RepetitionPenalty, Sampling, Seed, Temperature, TopK,
+    TopLogprobs, TopP,
 };
-pub use stopping::{Choices, MaxTokens, StopStrings, Stopping};
-pub use submission::{Share, Submission};
+pub use stopping::{Choices, MaxTokens, StopStrings, StopTokens, Stopping};
+pub use submission::{Priority, Share, Submission};
 pub use trace::TraceContext;

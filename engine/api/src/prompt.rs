@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Conversation, ModelDigest, ModelId, TokenId};
+use crate::{CacheNamespace, Conversation, ModelDigest, ModelId, TokenId};
 
 /// What the client said.
 #[derive(Clone, PartialEq, Debug)]
@@ -22,6 +22,8 @@ pub struct PrepareRequest {
     pub model: ModelId,
     /// What to render and tokenize.
     pub source: PromptSource,
+    /// Whose earlier answers may lend their ids to it.
+    pub namespace: CacheNamespace,
     /// Unix seconds at which the request came in: what a template's clock reads, so that a
     /// replay renders the same.
     pub now: i64,
@@ -36,7 +38,9 @@ pub struct Prompt {
     pub model: ModelId,
     /// Digest of the weights that the tokenizer came from.
     pub model_digest: ModelDigest,
-    /// The ids, never empty.
+    /// The ids, never empty. Where the text begins with an answer that was given before, they are
+    /// those that were drawn; a record of the request has to keep them, since tokenizing the text
+    /// again may give others.
     pub ids: Arc<[TokenId]>,
     /// Tokens that may be generated: what was asked for, cut to what the context leaves.
     pub max_tokens: u32,

@@ -1,6 +1,7 @@
 //! How a token is drawn. Each number is checked once, when it is made.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use crate::TokenId;
 
@@ -53,6 +54,76 @@ impl TopP {
     /// Between 0 and 1; 0 keeps the likeliest token alone.
     pub fn new(value: f32) -> Result<Self, OutOfRange> {
         within(value, 0.0, 1.0, "between 0 and 1").map(Self)
+    }
+
+    /// The number.
+    pub fn get(self) -> f32 {
+        self.0
+    }
+}
+
+/// How many of the likeliest tokens can be drawn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TopK(Option<NonZeroU32>);
+
+impl TopK {
+    /// Keeps every token.
+    pub const ALL: Self = Self(None);
+
+    /// At least 1; 0 and -1 keep every token, as in vLLM's API.
+    pub fn new(count: i64) -> Result<Self, OutOfRange> {
+        let kept = match count {
+            -1 | 0 => None,
+            _ => match u32::try_from(count) {
+                Ok(count) => NonZeroU32::new(count),
+                Err(_) => {
+                    let got = count.to_string();
+                    return Err(OutOfRange { expected: "between 1 and 4294967295, or -1", got });
+                }
+            },
+        };
+        Ok(Self(kept))
+    }
+
+    /// The number; `None` is all.
+    pub fn get(self) -> Option<NonZeroU32> {
+        self.0
+    }
+}
+
+/// Keeps the tokens whose probability is at least this part of the likeliest one's (Nguyen et
+/// al., arXiv 2407.01082).
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct MinP(f32);
+
+impl MinP {
+    /// Keeps every token.
+    pub const ALL: Self = Self(0.0);
+
+    /// Between 0 and 1; 1 keeps the likeliest token alone, and its equals.
+    pub fn new(value: f32) -> Result<Self, OutOfRange> {
+        within(value, 0.0, 1.0, "between 0 and 1").map(Self)
+    }
+
+    /// The number.
+    pub fn get(self) -> f32 {
+        self.0
+    }
+}
+
+/// Makes tokens of the prompt and of the output less likely: it divides logits above 0 and
+/// multiplies those below (Keskar et al., arXiv 1909.05858, as vLLM and Transformers have it).
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct RepetitionPenalty(f32);
+
+impl RepetitionPenalty {
+    /// No penalty.
+    pub const NONE: Self = Self(1.0);
+
+    /// Between 0.01 and 100, so that no logit leaves the range of its type; below 1 repeated
+    /// tokens become likelier.
+    pub fn new(value: f32) -> Result<Self, OutOfRange> {
+        within(value, 0.01, 100.0, "between 0.01 and 100").map(Self)
     }
 
     /// The number.
@@ -137,10 +208,16 @@ pub struct Seed(pub u64);
 pub struct Sampling {
     /// Divides the logits.
     pub temperature: Temperature,
-    /// Mass of the nucleus.
+    /// Mass of the nucleus, out of what `min_p` and `top_k` keep.
     pub top_p: TopP,
+    /// How many of the likeliest tokens stay.
+    pub top_k: TopK,
+    /// How likely a token must be against the likeliest to stay.
+    pub min_p: MinP,
     /// Seed of every draw of the request.
     pub seed: Seed,
+    /// For tokens of the prompt and of the output.
+    pub repetition_penalty: RepetitionPenalty,
     /// Per earlier occurrence in the output.
     pub frequency_penalty: Penalty,
     /// Once for any earlier occurrence in the output.
@@ -158,7 +235,10 @@ impl Default for Sampling {
         Self {
             temperature: Temperature(1.0),
             top_p: TopP::ALL,
+            top_k: TopK::ALL,
+            min_p: MinP::ALL,
             seed: Seed(0),
+            repetition_penalty: RepetitionPenalty::NONE,
             frequency_penalty: Penalty::NONE,
             presence_penalty: Penalty::NONE,
             logit_bias: LogitBias::default(),
@@ -183,9 +263,22 @@ mod tests {
         assert_eq!(shown(Temperature::new(-0.1)), "must be between 0 and 2, got -0.1");
         assert_eq!(shown(Temperature::new(f32::NAN)), "must be between 0 and 2, got NaN");
         assert!(TopP::new(f32::INFINITY).is_err());
+        assert!(MinP::new(1.0).is_ok() && MinP::new(1.1).is_err() && MinP::new(f32::NAN).is_err());
+        let repetition = |value| RepetitionPenalty::new(value).is_ok();
+        assert!(repetition(0.01) && repetition(100.0) && !repetition(0.0) && !repetition(f32::NAN));
         assert!(Penalty::new(-2.0).is_ok() && Penalty::new(-2.01).is_err());
         assert!(TopLogprobs::new(20).is_ok() && TopLogprobs::new(21).is_err());
         let bias = |value| LogitBias::new(BTreeMap::from([(TokenId(1), value)]));
         assert!(bias(100.0).is_ok() && bias(100.5).is_err() && bias(f32::NAN).is_err());
+    }
+
+    #[test]
+    fn top_k_has_two_names_for_all() {
+        assert_eq!((TopK::new(0), TopK::new(-1)), (Ok(TopK::ALL), Ok(TopK::ALL)));
+        assert_eq!(TopK::new(40).unwrap().get().map(NonZeroU32::get), Some(40));
+        for count in [-2, 1 << 32, i64::MIN, i64::MAX] {
+            let expected = format!("must be between 1 and 4294967295, or -1, got {count}");
+            assert_eq!(TopK::new(count).unwrap_err().to_string(), expected);
+        }
     }
 }

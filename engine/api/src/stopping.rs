@@ -1,6 +1,8 @@
 //! When a sequence ends.
 
-use crate::OutOfRange;
+use std::collections::BTreeSet;
+
+use crate::{OutOfRange, TokenId};
 
 /// How many tokens a choice may have at most.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,6 +77,36 @@ impl StopStrings {
     }
 }
 
+/// Tokens that end a choice, as its end tokens do: their text is not part of the answer. Ids are
+/// checked against the logits' width by `Engine::submit`, because only the engine knows it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct StopTokens(BTreeSet<TokenId>);
+
+impl StopTokens {
+    /// The most ids that one request may have.
+    pub const COUNT_MAX: usize = 128;
+
+    /// At most [`Self::COUNT_MAX`] ids; one that comes twice counts once.
+    pub fn new(ids: impl IntoIterator<Item = TokenId>) -> Result<Self, OutOfRange> {
+        let ids: BTreeSet<TokenId> = ids.into_iter().collect();
+        if ids.len() > Self::COUNT_MAX {
+            let got = format!("{} ids", ids.len());
+            return Err(OutOfRange { expected: "at most 128 ids", got });
+        }
+        Ok(Self(ids))
+    }
+
+    /// Whether the token ends a choice.
+    pub fn contains(&self, id: TokenId) -> bool {
+        self.0.contains(&id)
+    }
+
+    /// The ids, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = TokenId> + '_ {
+        self.0.iter().copied()
+    }
+}
+
 /// Every condition that ends a choice.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Stopping {
@@ -82,8 +114,10 @@ pub struct Stopping {
     pub max_tokens: MaxTokens,
     /// Texts that end it.
     pub stop: StopStrings,
+    /// Tokens that end it, also where end tokens are ignored.
+    pub stop_tokens: StopTokens,
     /// End tokens are drawn like any other and end nothing: for load tests.
     pub ignore_eos: bool,
-    /// No end token and no stop string ends the answer before this many tokens.
+    /// No end token, stop token or stop string ends the answer before this many tokens.
     pub min_tokens: u32,
 }

@@ -1,6 +1,7 @@
 //! A request as an engine takes it.
 
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use crate::{CacheNamespace, Choices, Prompt, RequestId, Sampling, Stopping, TraceContext, ZoneId};
 
@@ -12,6 +13,11 @@ pub struct Share {
     /// How large that part is against the others.
     pub weight: NonZeroU32,
 }
+
+/// Which of a tenant's requests goes first: the lower number, as in vLLM's API. It orders requests
+/// of one [`Share`] alone, so that no tenant can pass another by it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Priority(pub i32);
 
 /// Everything that a result depends on, and everything that scheduling needs.
 #[derive(Clone, PartialEq, Debug)]
@@ -30,6 +36,13 @@ pub struct Submission {
     pub namespace: CacheNamespace,
     /// Which part of the capacity it uses.
     pub share: Share,
+    /// Its place among the requests of the same share.
+    pub priority: Priority,
+    /// Time that is left, at the submission, until its first token must be computed: later nobody
+    /// reads it any more. What cannot be met is refused before any of the prompt is read, with
+    /// [`EngineError::DeadlineExceeded`](crate::EngineError::DeadlineExceeded). It does not bound
+    /// an answer that has begun.
+    pub deadline: Option<Duration>,
     /// Where it may run: only these, never empty.
     pub zones: Vec<ZoneId>,
     /// The caller's trace, so that the steps of a worker appear in it.

@@ -70,6 +70,9 @@ pub struct WorkerCommand {
 pub struct FleetLimits {
     /// Largest text of one request that is rendered or tokenized, in bytes.
     pub prompt_bytes_max: usize,
+    /// Memory for the ids that answers were drawn as, in bytes; one cache namespace gets a quarter
+    /// of it at most.
+    pub turns_bytes_max: usize,
     /// Requests that one worker holds at most, running and waiting together.
     pub requests_per_worker_max: usize,
     /// Requests that wait in a worker before it says that it is busy.
@@ -105,6 +108,7 @@ impl Default for FleetLimits {
     fn default() -> Self {
         Self {
             prompt_bytes_max: 8 << 20,
+            turns_bytes_max: 64 << 20,
             requests_per_worker_max: 1024,
             queue_max: 512,
             step_tokens_max: 256,

@@ -15,12 +15,13 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::Instant;
 
-use crate::journey::Journey;
+use crate::journey::{Journey, Memory};
 use crate::model::Model;
 use crate::partition::Partition;
 use crate::roster::Roster;
 use crate::sockets::Sockets;
 use crate::supervisor::Supervisor;
+use crate::turns::Turns;
 use crate::{FleetConfig, FleetError, FleetModel, PartitionConfig, PartitionStatus};
 
 /// Supervised workers behind the [`Engine`] trait. Dropping it kills them.
@@ -29,6 +30,8 @@ pub struct Fleet {
     /// In the order of the configuration.
     cards: Vec<ModelCard>,
     roster: Arc<Roster>,
+    /// What answers were drawn as.
+    turns: Arc<Turns>,
     /// Large prompts that are prepared at once.
     preparing: Arc<Semaphore>,
     stop: watch::Sender<bool>,
@@ -62,6 +65,7 @@ impl Fleet {
         Ok(Arc::new(Self {
             models,
             cards,
+            turns: Arc::new(Turns::new(config.limits.turns_bytes_max)),
             roster: Arc::new(Roster::new(partitions, config.limits, changed)),
             preparing: Arc::new(Semaphore::new(cores)),
             stop,
@@ -100,13 +104,14 @@ impl Fleet {
     async fn prepare_prompt(&self, request: PrepareRequest) -> Result<Prompt, EngineError> {
         let model = self.model(&request.model)?.clone();
         if Model::is_small(&request.source) {
-            return model.prepare(&request);
+            return model.prepare(&request, &self.turns);
         }
+        let turns = self.turns.clone();
         let permit = self.preparing.clone().acquire_owned().await;
         spawn_blocking(move || {
             // held by the thread: one that nobody waits for any more still counts
             let _permit = permit;
-            model.prepare(&request)
+            model.prepare(&request, &turns)
         })
         .await
         .unwrap_or_else(|error| {
@@ -117,8 +122,8 @@ impl Fleet {
 
     async fn start_journey(&self, submission: Submission) -> Result<EventStream, EngineError> {
         let prompt = &submission.prompt;
-        let card = self.model(&prompt.model)?.card();
-        if prompt.model_digest != card.digest {
+        let model = self.model(&prompt.model)?.clone();
+        if prompt.model_digest != model.card().digest {
             tracing::error!(request = %submission.id, "the prompt was made for other weights");
             return Err(EngineError::Internal);
         }
@@ -126,7 +131,8 @@ impl Fleet {
         if self.roster.quarantine().has(&submission) {
             return Err(EngineError::Quarantined);
         }
-        let mut journey = Journey::new(self.roster.clone(), submission, seat);
+        let memory = Memory { model, turns: self.turns.clone() };
+        let mut journey = Journey::new(self.roster.clone(), submission, seat, memory);
         journey.begin().await?;
         Ok(Box::pin(stream::unfold(journey, |mut journey| async move {
             let event = journey.next().await?;

@@ -1,10 +1,13 @@
 //! What of a request has reached its reader: enough to go on anywhere else.
 
 use engine_api::{Event, Finished, Submission, Token, TokenId, Usage};
+use tokio::time::Instant;
 
 /// A request and every token of it that was delivered.
 pub(crate) struct Journal {
     submission: Submission,
+    /// When it was submitted; its deadline counts from here.
+    since: Instant,
     choices: Vec<Choice>,
     deaths: u32,
 }
@@ -40,11 +43,21 @@ pub(crate) struct Contradiction(&'static str);
 impl Journal {
     pub(crate) fn new(submission: Submission) -> Self {
         let choices = (0..submission.choices.get()).map(|_| Choice::default()).collect();
-        Self { submission, choices, deaths: 0 }
+        Self { submission, since: Instant::now(), choices, deaths: 0 }
     }
 
     pub(crate) fn submission(&self) -> &Submission {
         &self.submission
+    }
+
+    /// The request as a worker gets it `now`: with the time that is left until its first token.
+    /// `None` where none is left. What has begun has met its deadline.
+    pub(crate) fn outgoing(&self, now: Instant) -> Option<Submission> {
+        let deadline = match self.submission.deadline.filter(|_| !self.has_begun()) {
+            None => None,
+            Some(deadline) => Some(deadline.checked_sub(now - self.since)?),
+        };
+        Some(Submission { deadline, ..self.submission.clone() })
     }
 
     /// Tokens of each choice that need not be drawn again; empty when there are none.
@@ -53,6 +66,11 @@ impl Journal {
             return Vec::new();
         }
         self.choices.iter().map(|choice| choice.drawn.clone()).collect()
+    }
+
+    /// The tokens of a choice so far.
+    pub(crate) fn drawn(&self, choice: u8) -> &[TokenId] {
+        self.choices.get(usize::from(choice)).map_or(&[], |choice| &choice.drawn)
     }
 
     /// Whether anything was delivered.

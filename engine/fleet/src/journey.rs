@@ -14,8 +14,10 @@ use tracing::{error, info, warn};
 
 use crate::journal::{Entry, Journal};
 use crate::link::{Attempt, Ended, Link, OpenError, Word};
+use crate::model::Model;
 use crate::placement;
 use crate::roster::{Roster, Seat};
+use crate::turns::Turns;
 
 /// Deaths of workers after which a request is not tried again.
 const DEATHS_MAX: u32 = 2;
@@ -24,10 +26,19 @@ const BUSY_WAIT: Duration = Duration::from_millis(200);
 /// Hint for clients when no worker is up: about the time of a restart.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
+/// Where answers are remembered, for the prompts that continue them.
+pub(crate) struct Memory {
+    /// The model that answers.
+    pub(crate) model: Arc<Model>,
+    /// Its answers, and those of others.
+    pub(crate) turns: Arc<Turns>,
+}
+
 /// One request.
 pub(crate) struct Journey {
     roster: Arc<Roster>,
     journal: Journal,
+    memory: Memory,
     attempt: Option<Attempt>,
     /// Where the attempt runs, until its first event shows that it does.
     placed: Option<Placement>,
@@ -42,10 +53,16 @@ pub(crate) struct Journey {
 }
 
 impl Journey {
-    pub(crate) fn new(roster: Arc<Roster>, submission: Submission, seat: Seat) -> Self {
+    pub(crate) fn new(
+        roster: Arc<Roster>,
+        submission: Submission,
+        seat: Seat,
+        memory: Memory,
+    ) -> Self {
         Self {
             roster,
             journal: Journal::new(submission),
+            memory,
             attempt: None,
             placed: None,
             due: VecDeque::new(),
@@ -108,6 +125,7 @@ impl Journey {
                     })?;
                     if let Entry::New(event) = entry {
                         self.deadline = None;
+                        self.remember(&event);
                         return Ok(event);
                     }
                 }
@@ -118,6 +136,15 @@ impl Journey {
                 }
                 Err(Ended::Lost { charged }) => self.lost(charged)?,
             }
+        }
+    }
+
+    /// Keeps what the end of a choice makes known.
+    fn remember(&self, event: &Event) {
+        if let Event::Finished(finished) = event {
+            let Memory { model, turns } = &self.memory;
+            let drawn = self.journal.drawn(finished.choice);
+            model.remember(self.journal.submission(), drawn, finished.reason, turns);
         }
     }
 
@@ -143,8 +170,10 @@ impl Journey {
             } else {
                 None
             };
-            let (submission, resume) = (self.journal.submission().clone(), self.journal.resume());
-            match link.open(submission, resume, probation) {
+            let Some(submission) = self.journal.outgoing(Instant::now()) else {
+                return Err(EngineError::DeadlineExceeded { retry_after: RETRY_AFTER });
+            };
+            match link.open(submission, self.journal.resume(), probation) {
                 Ok(attempt) => {
                     self.placed = Some(attempt.placement().clone());
                     self.attempt = Some(attempt);
@@ -180,7 +209,12 @@ impl Journey {
         let attempt = self.attempt.take();
         self.placed = None;
         match (&error, attempt) {
-            (EngineError::Overloaded { .. } | EngineError::Draining, Some(attempt)) => {
+            (
+                EngineError::Overloaded { .. }
+                | EngineError::DeadlineExceeded { .. }
+                | EngineError::Draining,
+                Some(attempt),
+            ) => {
                 let link = attempt.link().clone();
                 self.put_off(link).await.map_err(|_| error)
             }

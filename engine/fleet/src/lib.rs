@@ -21,6 +21,7 @@ mod status;
 mod supervisor;
 #[cfg(test)]
 mod testing;
+mod turns;
 
 pub use config::{FleetConfig, FleetLimits, FleetModel, PartitionConfig, WorkerCommand};
 pub use error::FleetError;

@@ -1,6 +1,7 @@
 //! A model as far as the fleet knows it: everything but the weights.
 
 mod prompt;
+mod recall;
 
 use std::path::Path;
 

@@ -4,8 +4,8 @@
 use std::num::NonZeroU32;
 
 use engine_api::{
-    CacheNamespace, Choices, MaxTokens, ModelDigest, ModelId, Prompt, RequestId, Sampling, Share,
-    StopStrings, Stopping, Submission, TokenId, ZoneId,
+    CacheNamespace, Choices, MaxTokens, ModelDigest, ModelId, Priority, Prompt, RequestId,
+    Sampling, Share, StopStrings, StopTokens, Stopping, Submission, TokenId, ZoneId,
 };
 
 /// A request that may run in these zones.
@@ -24,11 +24,14 @@ pub(crate) fn submission(zones: &[&str]) -> Submission {
         stopping: Stopping {
             max_tokens: MaxTokens::new(100).unwrap(),
             stop: StopStrings::default(),
+            stop_tokens: StopTokens::default(),
             ignore_eos: false,
             min_tokens: 0,
         },
         namespace: CacheNamespace([0; 16]),
         share: Share { key: 0, weight: NonZeroU32::MIN },
+        priority: Priority::default(),
+        deadline: None,
         zones: zones.iter().map(|zone| ZoneId::new(*zone)).collect(),
         trace: None,
     }

@@ -1,7 +1,7 @@
 //! The largest things that a frame may hold. Both ends check them when they read.
 
 /// Version of the protocol; both ends must have the same.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 /// Largest encoded frame in either direction, in bytes.
 pub const FRAME_BYTES_MAX: usize = 16 << 20;
 /// Longest name (model, zone, request, numerics class), in bytes.
@@ -24,5 +24,7 @@ pub const TOP_LOGPROBS_MAX: usize = 20;
 pub const MESSAGE_BYTES_MAX: usize = 4096;
 /// Longest `retry_after`, in milliseconds.
 pub const RETRY_AFTER_MS_MAX: u64 = 60_000;
+/// Longest time that a request may leave a worker for its first token, in milliseconds.
+pub const DEADLINE_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 /// Most events that one credit frame may grant.
 pub const CREDIT_MAX: u32 = 1 << 20;

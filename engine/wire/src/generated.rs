@@ -79,6 +79,11 @@ pub struct Submit {
     pub zones: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(message, optional, tag = "11")]
     pub trace: ::core::option::Option<Trace>,
+    #[prost(sint32, tag = "13")]
+    pub priority: i32,
+    /// time until the first token must be computed; absent where there is no hurry
+    #[prost(uint64, optional, tag = "14")]
+    pub deadline_ms: ::core::option::Option<u64>,
     /// tokens that were already drawn and delivered elsewhere, one entry for each choice; empty
     /// for a request that has not begun
     #[prost(message, repeated, tag = "12")]
@@ -117,6 +122,13 @@ pub struct Sampling {
     pub bias_values: ::prost::alloc::vec::Vec<f32>,
     #[prost(uint32, optional, tag = "8")]
     pub top_logprobs: ::core::option::Option<u32>,
+    /// 0 is all
+    #[prost(uint32, tag = "9")]
+    pub top_k: u32,
+    #[prost(float, tag = "10")]
+    pub min_p: f32,
+    #[prost(float, tag = "11")]
+    pub repetition_penalty: f32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Stopping {
@@ -128,6 +140,9 @@ pub struct Stopping {
     pub ignore_eos: bool,
     #[prost(uint32, tag = "4")]
     pub min_tokens: u32,
+    /// ascending
+    #[prost(uint32, repeated, tag = "5")]
+    pub stop_tokens: ::prost::alloc::vec::Vec<u32>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Trace {
@@ -267,7 +282,7 @@ pub struct Usage {
 pub struct Failed {
     #[prost(uint64, tag = "1")]
     pub stream: u64,
-    #[prost(oneof = "failed::Error", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "failed::Error", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
     pub error: ::core::option::Option<failed::Error>,
 }
 /// Nested message and enum types in `Failed`.
@@ -292,6 +307,9 @@ pub mod failed {
         Unsupported(::prost::alloc::string::String),
         #[prost(message, tag = "10")]
         Internal(super::Nothing),
+        /// when it may go better
+        #[prost(uint64, tag = "11")]
+        DeadlineExceededMs(u64),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

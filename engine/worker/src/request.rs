@@ -152,5 +152,9 @@ fn check_ids(submission: &Submission, bounds: Bounds) -> Result<(), EngineError>
         let last = bounds.vocabulary - 1;
         return invalid("logit_bias", format!("names token {}, the last one is {last}", id.0));
     }
+    if let Some(id) = submission.stopping.stop_tokens.iter().find(is_unknown) {
+        let last = bounds.vocabulary - 1;
+        return invalid("stop_token_ids", format!("names token {}, the last one is {last}", id.0));
+    }
     Ok(())
 }

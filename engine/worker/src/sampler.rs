@@ -1,8 +1,12 @@
 //! From logits to a token.
 //!
-//! A draw is a pure function of the logits, the parameters, what the choice has drawn before
-//! and the name of the draw (seed, choice, index). Every sum runs in one order, and exponent
+//! A draw is a pure function of the logits, the parameters, the prompt, what the choice has drawn
+//! before and the name of the draw (seed, choice, index). Every sum runs in one order, and exponent
 //! and logarithm are our own, so that a draw can be repeated anywhere in a numerics class.
+//!
+//! The order is that of vLLM's sampler: bias, repetition penalty, frequency and presence
+//! penalties; the likeliest token where the temperature is 0; else temperature, min-p, top-k,
+//! top-p, and the draw.
 
 mod arithmetic;
 mod logprobs;
@@ -38,9 +42,11 @@ pub(crate) struct Draw<'a> {
     pub(crate) choice: u8,
     /// Position in the answer.
     pub(crate) index: u32,
+    /// What the model was given, for the repetition penalty.
+    pub(crate) prompt: &'a [TokenId],
     /// What the answer holds so far, for the penalties.
     pub(crate) occurrences: &'a Occurrences,
-    /// Tokens that cannot be drawn: the end tokens, before `min_tokens`.
+    /// Tokens that cannot be drawn: those that would end the answer, before `min_tokens`.
     pub(crate) barred: &'a [TokenId],
 }
 
@@ -61,27 +67,28 @@ impl Draw<'_> {
         }
         let adjusted = self.adjust(logits, sampling);
         let best = argmax(&adjusted);
-        if adjusted[best] == f32::NEG_INFINITY {
+        // everything is barred, or a penalty led out of the range
+        if !adjusted[best].is_finite() {
             return Err(NotFinite);
         }
-        let temperature = sampling.temperature.get();
-        let index = if temperature == 0.0 {
+        let index = if sampling.temperature.get() == 0.0 {
             best
         } else {
             let uniform = philox::uniform(sampling.seed.0, self.choice, self.index);
-            nucleus::draw(&adjusted, adjusted[best], temperature, sampling.top_p.get(), uniform)
+            nucleus::draw(&adjusted, adjusted[best], sampling, uniform)
         };
         let id = TokenId(index as u32);
         let logprobs = sampling.logprobs.map(|top| Logprobs::of(logits, id, top.get()));
         Ok(Drawn { id, logprobs })
     }
 
-    /// Bias, penalties (OpenAI's formula) and bars, in this order.
+    /// Bias, repetition penalty, the other penalties (OpenAI's formula) and bars, in this order.
     fn adjust(&self, logits: &[f32], sampling: &Sampling) -> Vec<f32> {
         let mut adjusted = logits.to_vec();
         for (id, bias) in sampling.logit_bias.iter() {
             adjusted[id.index()] += bias;
         }
+        self.penalize_repetition(&mut adjusted, sampling.repetition_penalty.get());
         let frequency = sampling.frequency_penalty.get();
         let presence = sampling.presence_penalty.get();
         if frequency != 0.0 || presence != 0.0 {
@@ -93,6 +100,20 @@ impl Draw<'_> {
             adjusted[id.index()] = f32::NEG_INFINITY;
         }
         adjusted
+    }
+
+    /// Each token of prompt and answer once, however often it occurs.
+    fn penalize_repetition(&self, logits: &mut [f32], penalty: f32) {
+        if penalty == 1.0 {
+            return;
+        }
+        let mut is_penalized = vec![false; logits.len()];
+        for id in self.prompt.iter().chain(self.occurrences.0.keys()) {
+            if !std::mem::replace(&mut is_penalized[id.index()], true) {
+                let logit = &mut logits[id.index()];
+                *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
+            }
+        }
     }
 }
 
@@ -107,5 +128,7 @@ fn argmax(values: &[f32]) -> usize {
     best
 }
 
+#[cfg(test)]
+mod reference;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! One answer: what was drawn, and the text that it has become.
 
-use engine_api::{FinishReason, Stopping, TokenId};
+use engine_api::{FinishReason, StopTokens, Stopping, TokenId};
 use engine_text::{Detokenizer, StopMatcher, Tokenizer};
 
 use crate::sampler::Occurrences;
@@ -41,6 +41,7 @@ pub(crate) struct Sequence {
     occurrences: Occurrences,
     detokenizer: Detokenizer,
     matcher: StopMatcher,
+    stop_tokens: StopTokens,
     ended: bool,
 }
 
@@ -52,6 +53,7 @@ impl Sequence {
             occurrences: Occurrences::default(),
             detokenizer: Detokenizer::new(),
             matcher: StopMatcher::new(stopping.stop.as_slice()),
+            stop_tokens: stopping.stop_tokens.clone(),
             ended: false,
         }
     }
@@ -71,9 +73,14 @@ impl Sequence {
         self.ended
     }
 
-    /// Whether an end token may not be drawn yet.
-    pub(crate) fn bars_end(&self, ending: &Ending) -> bool {
-        !ending.ignore_eos && (self.drawn.len() as u32) < ending.tokens_min
+    /// Tokens that may not be drawn yet, because they would end the answer before its least
+    /// length.
+    pub(crate) fn barred(&self, ending: &Ending, tokenizer: &Tokenizer) -> Vec<TokenId> {
+        if self.drawn.len() as u32 >= ending.tokens_min {
+            return Vec::new();
+        }
+        let end_tokens = if ending.ignore_eos { &[] } else { tokenizer.end_tokens() };
+        self.stop_tokens.iter().chain(end_tokens.iter().copied().map(TokenId)).collect()
     }
 
     /// Takes the next token: the only way by which an answer grows.
@@ -88,7 +95,8 @@ impl Sequence {
         self.occurrences.add(id);
         let count = self.drawn.len() as u32;
         let is_end_token = tokenizer.end_tokens().contains(&id.0);
-        let accepted = if is_end_token && !ending.ignore_eos {
+        let ends = (is_end_token && !ending.ignore_eos) || self.stop_tokens.contains(id);
+        let accepted = if ends {
             let text = self.rest();
             let end = End { reason: FinishReason::Stop, text };
             Accepted { text: String::new(), end: Some(end) }

@@ -130,6 +130,15 @@ pub struct Parameters {
     pub frequency_penalty: f32,
     /// -2 to 2.
     pub presence_penalty: f32,
+    /// How many of the likeliest tokens stayed; absent where all did, as in older entries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top_k: Option<u32>,
+    /// 0 to 1; absent where it left no token out, as in older entries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_p: Option<f32>,
+    /// 0.01 to 100; absent where it was 1, as in older entries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repetition_penalty: Option<f32>,
     /// Number of biased tokens.
     pub logit_bias: u32,
     /// Longest answer, in tokens per choice.
@@ -138,6 +147,9 @@ pub struct Parameters {
     pub min_tokens: u32,
     /// Number of stop strings.
     pub stop: u32,
+    /// Number of stop tokens; absent where there were none, as in older entries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_tokens: Option<u32>,
     /// Whether end tokens are ignored.
     pub ignore_eos: bool,
     /// Number of answers.

@@ -2,6 +2,7 @@
 
 mod chunks;
 mod completion;
+mod extensions;
 mod messages;
 mod request;
 mod shape;

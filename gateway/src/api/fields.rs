@@ -1,6 +1,7 @@
 //! The fields of one JSON object, read leniently where clients differ and named exactly where
 //! they are wrong.
 
+use engine_api::OutOfRange;
 use serde_json::{Map, Value};
 
 /// A request that cannot be understood, or asks for what we do not do. Always status 400.
@@ -49,6 +50,44 @@ fn kind_of(value: &Value) -> &'static str {
         Value::String(_) => "a string",
         Value::Array(_) => "an array",
         Value::Object(_) => "an object",
+    }
+}
+
+/// What an integer of a request may be held in.
+pub trait Integer: Sized {
+    /// The lowest.
+    const LOW: i64;
+    /// The highest.
+    const HIGH: i64;
+    /// The one nearest to a whole number.
+    fn near(number: f64) -> Self;
+}
+
+impl Integer for u32 {
+    const LOW: i64 = 0;
+    const HIGH: i64 = u32::MAX as i64;
+
+    fn near(number: f64) -> Self {
+        // a cast to an integer saturates
+        number as Self
+    }
+}
+
+impl Integer for i32 {
+    const LOW: i64 = i32::MIN as i64;
+    const HIGH: i64 = i32::MAX as i64;
+
+    fn near(number: f64) -> Self {
+        number as Self
+    }
+}
+
+impl Integer for i64 {
+    const LOW: i64 = i64::MIN;
+    const HIGH: i64 = i64::MAX;
+
+    fn near(number: f64) -> Self {
+        number as Self
     }
 }
 
@@ -123,8 +162,14 @@ impl<'a> Fields<'a> {
         Ok(self.read(name, "a number", Value::as_f64)?.map(|number| number as f32))
     }
 
-    /// A count. `16.0` is one too: some languages have no integers.
-    pub fn count(&self, name: &str) -> Result<Option<u32>, Invalid> {
+    /// An integer, judged by the type that it becomes. `16.0` is one too: some languages have no
+    /// integers. One that `N` cannot hold is judged as the nearest that it can, so that the
+    /// message names the range of the field.
+    pub fn integer<N: Integer, T>(
+        &self,
+        name: &str,
+        check: impl FnOnce(N) -> Result<T, OutOfRange>,
+    ) -> Result<Option<T>, Invalid> {
         let Some(value) = self.get(name) else {
             return Ok(None);
         };
@@ -132,11 +177,21 @@ impl<'a> Fields<'a> {
         let Some(number) = number else {
             return Err(Invalid::kind(self.path(name), "an integer", value));
         };
-        if !(0.0..=f64::from(u32::MAX)).contains(&number) {
-            let message = format!("must be between 0 and {}, got {value}", u32::MAX);
-            return Err(Invalid::value(self.path(name), message));
+        let refused =
+            |range: &str| Invalid::value(self.path(name), format!("must be {range}, got {value}"));
+        let taken = check(N::near(number)).map_err(|range| refused(range.expected))?;
+        if number < N::LOW as f64 {
+            return Err(refused(&format!("at least {}", N::LOW)));
         }
-        Ok(Some(number as u32))
+        if number > N::HIGH as f64 {
+            return Err(refused(&format!("at most {}", N::HIGH)));
+        }
+        Ok(Some(taken))
+    }
+
+    /// A count without a type of its own.
+    pub fn count(&self, name: &str) -> Result<Option<u32>, Invalid> {
+        self.integer(name, Ok)
     }
 
     fn read<T>(

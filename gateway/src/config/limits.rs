@@ -35,8 +35,13 @@ pub struct LimitsConfig {
     pub keep_alive_seconds: Option<NonZeroU16>,
     /// A client that takes nothing for so long is gone: its request is cancelled.
     pub reader_stall_seconds_max: Option<NonZeroU16>,
+    /// For the first token of an answer to be computed; what cannot make it is refused (503).
+    pub first_token_seconds_max: Option<NonZeroU16>,
     /// For running requests to end when the gateway stops.
     pub drain_seconds_max: Option<NonZeroU16>,
+    /// Memory for the ids that answers were drawn as, so that the next turn's prompt begins with
+    /// the same ones.
+    pub turns_bytes_max: Option<NonZeroU32>,
     /// Requests that one worker holds, running and waiting together.
     pub requests_per_worker_max: Option<NonZeroU16>,
     /// Requests that wait in a worker before it says that it is busy.
@@ -76,6 +81,7 @@ impl LimitsConfig {
         set(&mut api.keep_alive_every, seconds(self.keep_alive_seconds));
         set(&mut api.reader_stall_max, seconds(self.reader_stall_seconds_max));
         set(&mut settings.requests_max, self.requests_max.map(NonZeroU16::get));
+        set(&mut settings.first_token_wait_max, seconds(self.first_token_seconds_max));
         set(&mut settings.drain_max, seconds(self.drain_seconds_max));
         settings
     }
@@ -84,6 +90,7 @@ impl LimitsConfig {
     pub fn fleet(&self) -> FleetLimits {
         let mut fleet = FleetLimits::default();
         let count = |number: Option<NonZeroU16>| number.map(|n| usize::from(n.get()));
+        set(&mut fleet.turns_bytes_max, self.turns_bytes_max.map(|n| n.get() as usize));
         set(&mut fleet.requests_per_worker_max, count(self.requests_per_worker_max));
         set(&mut fleet.queue_max, count(self.queue_max));
         set(&mut fleet.step_tokens_max, count(self.step_tokens_max));

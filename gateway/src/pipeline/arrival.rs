@@ -1,6 +1,6 @@
 //! A request as it came in, before anything is known of what it wants.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use engine_api::{RequestId, TraceContext};
 use http::HeaderMap;
@@ -20,6 +20,8 @@ pub struct Arrival {
     pub endpoint: &'static str,
     /// The caller's trace.
     pub trace: Option<TraceContext>,
+    /// How long the client waits for the head of the answer, where it says so.
+    pub patience: Option<Duration>,
     /// The caller's wish for fewer jurisdictions, unread.
     pub residency: Option<String>,
 }
@@ -35,9 +37,24 @@ impl Arrival {
             unix_s: since_epoch.as_secs() as i64,
             endpoint: "",
             trace: trace.and_then(TraceContext::parse),
+            patience: patience(headers),
             residency: residency(headers),
         }
     }
+
+    /// What is left until the answer has to begin: a gateway sends no head before it has. `most`
+    /// is the gateway's own bound, from the arrival on.
+    pub fn time_left(&self, most: Duration) -> Duration {
+        let whole = self.patience.map_or(most, |patience| patience.min(most));
+        whole.saturating_sub(self.at.elapsed())
+    }
+}
+
+/// Seconds after which OpenAI's SDK for Python gives up reading. It says so in every request; it
+/// tries again then, so work for an earlier try would be for nobody.
+fn patience(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get("x-stainless-read-timeout")?.to_str().ok()?.parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok().filter(|patience| !patience.is_zero())
 }
 
 /// Several lines are one list (RFC 9110, section 5.3). Bytes that are not ASCII are kept as a
@@ -70,6 +87,23 @@ mod tests {
         let odd = HeaderValue::from_bytes(b"\xff").expect("obs-text is allowed in a header");
         headers.append("x-hanse-residency", odd);
         assert_eq!(Arrival::now(&headers).residency.as_deref(), Some("DE,FR, NL,\u{fffd}"));
+    }
+
+    #[test]
+    fn a_client_s_patience_shortens_the_wait() {
+        let left = |header: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-stainless-read-timeout", HeaderValue::from_static(header));
+            let arrival = Arrival::now(&headers);
+            arrival.time_left(Duration::from_secs(60)).as_secs_f64().ceil()
+        };
+        assert_eq!((left("30"), left("12.5"), left("600")), (30.0, 13.0, 60.0));
+        for odd in ["0", "-1", "NaN", "inf", "soon", ""] {
+            assert_eq!(left(odd), 60.0, "{odd}");
+        }
+        let mut arrival = Arrival::now(&HeaderMap::new());
+        arrival.patience = Some(Duration::from_nanos(1));
+        assert_eq!(arrival.time_left(Duration::MAX), Duration::ZERO);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! What the audit log says of a decision.
 
+use std::num::NonZeroU32;
+
 use audit::{Decision, Deny, Digest, Outcome, Parameters, Timestamp, Zone};
-use engine_api::Submission;
+use engine_api::{MinP, RepetitionPenalty, Submission};
 use policy::{Candidate, Facts, Permit};
 
 use super::{Arrival, ChatRequest};
@@ -84,10 +86,16 @@ pub fn parameters(entry: &mut Decision, request: &ChatRequest, submission: &Subm
         seed: sampling.seed.0,
         frequency_penalty: sampling.frequency_penalty.get(),
         presence_penalty: sampling.presence_penalty.get(),
+        top_k: sampling.top_k.get().map(NonZeroU32::get),
+        min_p: Some(sampling.min_p).filter(|min_p| *min_p != MinP::ALL).map(MinP::get),
+        repetition_penalty: Some(sampling.repetition_penalty)
+            .filter(|penalty| *penalty != RepetitionPenalty::NONE)
+            .map(RepetitionPenalty::get),
         logit_bias: sampling.logit_bias.iter().count() as u32,
         max_tokens: stopping.max_tokens.get(),
         min_tokens: stopping.min_tokens,
         stop: stopping.stop.as_slice().len() as u32,
+        stop_tokens: Some(stopping.stop_tokens.iter().count() as u32).filter(|count| *count > 0),
         ignore_eos: stopping.ignore_eos,
         choices: choices.get().into(),
         logprobs: sampling.logprobs.map(|top| top.get() as u32),

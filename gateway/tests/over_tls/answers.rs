@@ -46,6 +46,25 @@ async fn a_completion_has_openai_s_shape_over_both_versions_of_http() {
 }
 
 #[tokio::test]
+async fn what_orders_requests_reaches_the_engine() {
+    let scene = Scene::new().await;
+    let client = scene.tenant("clinic");
+    client.post(chat(json!({"priority": -7, "top_k": 40, "stop_token_ids": [9]}))).await;
+    let hasty = client
+        .request(http::Method::POST, "/v1/chat/completions")
+        .header("x-stainless-read-timeout", "30");
+    let answer = client.whole(hasty.body(full(chat(json!({})).to_string())).unwrap()).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let submissions = scene.engine.submissions.lock().unwrap();
+    let priorities = [submissions[0].priority.0, submissions[1].priority.0];
+    assert_eq!(priorities, [-7, 0]);
+    assert_eq!(submissions[0].sampling.top_k.get().map(|count| count.get()), Some(40));
+    assert!(submissions[0].stopping.stop_tokens.contains(engine_api::TokenId(9)));
+    let left = [0, 1].map(|index: usize| submissions[index].deadline.unwrap().as_secs_f64().ceil());
+    assert_eq!(left, [600.0, 30.0], "the gateway's bound, and the client's own");
+}
+
+#[tokio::test]
 async fn a_stream_is_role_content_finish_usage_done() {
     let scene = Scene::new().await;
     for client in [scene.tenant("clinic"), scene.tenant_http1("clinic")] {

@@ -130,6 +130,7 @@ async fn every_error_of_the_engine_has_a_status_and_a_code() {
         (invalid, 400, "invalid_value", None),
         (EngineError::Overloaded { retry_after: soon * 100 }, 429, "overloaded", Some("60")),
         (unavailable, 503, "model_unavailable", Some("3")),
+        (EngineError::DeadlineExceeded { retry_after: soon }, 503, "deadline_exceeded", Some("3")),
         (EngineError::Quarantined, 500, "request_quarantined", None),
         (EngineError::Draining, 503, "draining", Some("1")),
         (EngineError::Unsupported("logprobs"), 400, "unsupported_parameter", None),

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use std::time::Duration;
+
 use engine_api::{Choices, FinishReason};
 use proptest::prelude::*;
 
@@ -44,6 +46,22 @@ fn what_was_delivered_is_not_delivered_again() {
     assert!(is_new(journal.enter(finished(0))));
     assert_eq!(journal.enter(finished(0)), Ok(Entry::Known));
     assert!(is_new(journal.enter(usage(3))));
+}
+
+#[test]
+fn a_deadline_runs_until_the_first_token() {
+    let mut submission = submission(&["a"]);
+    submission.deadline = Some(Duration::from_secs(10));
+    let mut journal = Journal::new(submission);
+    let left = |journal: &Journal, seconds| {
+        let outgoing = journal.outgoing(journal.since + Duration::from_secs(seconds));
+        outgoing.map(|submission| submission.deadline)
+    };
+    assert_eq!(left(&journal, 3), Some(Some(Duration::from_secs(7))));
+    assert_eq!(left(&journal, 10), Some(Some(Duration::ZERO)));
+    assert_eq!(left(&journal, 11), None);
+    assert!(is_new(journal.enter(token(0, 0, 7))));
+    assert_eq!(left(&journal, 11), Some(None));
 }
 
 #[test]

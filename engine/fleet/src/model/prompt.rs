@@ -1,10 +1,11 @@
 //! From what the client said to ids.
 
 use engine_api::{Conversation, EngineError, PrepareRequest, Prompt, PromptSource, TokenId};
-use engine_chat::TemplateError;
+use engine_chat::{Rendered, TemplateError};
 use engine_text::Control;
 
 use super::Model;
+use crate::turns::Turns;
 
 /// A prompt of up to so many bytes takes less than a millisecond or two, and is made where
 /// it is asked for; a larger one gets a thread.
@@ -17,10 +18,14 @@ impl Model {
     }
 
     /// Renders, tokenizes and counts.
-    pub(crate) fn prepare(&self, request: &PrepareRequest) -> Result<Prompt, EngineError> {
+    pub(crate) fn prepare(
+        &self,
+        request: &PrepareRequest,
+        turns: &Turns,
+    ) -> Result<Prompt, EngineError> {
         let param = param(&request.source);
         self.check_size(size(&request.source), param)?;
-        let ids = self.ids(&request.source, request.now)?;
+        let ids = self.ids(request, turns)?;
         if ids.is_empty() {
             let message = "is empty; at least one token is needed".into();
             return Err(EngineError::Invalid { param, message });
@@ -48,9 +53,16 @@ impl Model {
         })
     }
 
-    fn ids(&self, source: &PromptSource, now: i64) -> Result<Vec<TokenId>, EngineError> {
-        match source {
-            PromptSource::Chat(conversation) => self.render(conversation, now),
+    fn ids(&self, request: &PrepareRequest, turns: &Turns) -> Result<Vec<TokenId>, EngineError> {
+        match &request.source {
+            PromptSource::Chat(conversation) => {
+                let rendered = self.render(conversation, request.now)?;
+                if rendered.text.is_empty() {
+                    return Ok(Vec::new());
+                }
+                let control = Control::Except(&rendered.literal_at);
+                Ok(self.recall(&rendered.text, control, request.namespace, turns))
+            }
             PromptSource::Text(text) if text.is_empty() => Ok(Vec::new()),
             PromptSource::Text(text) => Ok(self.begun(self.encode(text, Control::Never))),
             PromptSource::Tokens(ids) => {
@@ -60,7 +72,8 @@ impl Model {
         }
     }
 
-    fn render(&self, chat: &Conversation, now: i64) -> Result<Vec<TokenId>, EngineError> {
+    /// The text that the model reads; empty where nothing was said.
+    fn render(&self, chat: &Conversation, now: i64) -> Result<Rendered, EngineError> {
         let refused = |error: TemplateError| EngineError::Invalid {
             param: "messages",
             message: match error {
@@ -72,19 +85,15 @@ impl Model {
             },
         };
         if chat.messages.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Rendered { text: String::new(), literal_at: Vec::new() });
         }
         let template = self.template.as_ref().ok_or_else(|| refused(TemplateError::Absent))?;
-        let rendered = template.render(chat, now).map_err(refused)?;
-        if rendered.text.is_empty() {
-            return Ok(Vec::new());
-        }
-        Ok(self.begun(self.encode(&rendered.text, Control::Except(&rendered.literal_at))))
+        template.render(chat, now).map_err(refused)
     }
 
     /// Puts the token of the beginning first, where the model wants one and the template has
     /// not written it.
-    fn begun(&self, mut ids: Vec<TokenId>) -> Vec<TokenId> {
+    pub(super) fn begun(&self, mut ids: Vec<TokenId>) -> Vec<TokenId> {
         if let Some(bos) = self.tokenizer.bos().map(TokenId)
             && ids.first() != Some(&bos)
         {

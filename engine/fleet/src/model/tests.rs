@@ -1,14 +1,18 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use engine_api::{Conversation, Message, ModelDigest, ModelId, PrepareRequest, PromptSource, Role};
+use engine_api::{
+    CacheNamespace, Conversation, Message, ModelDigest, ModelId, PrepareRequest, Prompt,
+    PromptSource, Role,
+};
 use engine_tiny::TinyModel;
 
 use super::*;
+use crate::turns::Turns;
 
 const CONTEXT: u32 = 256;
 const BYTES_MAX: usize = 4096;
 
-fn load(template: Option<&str>) -> Result<Model, FleetError> {
+pub(super) fn load(template: Option<&str>) -> Result<Model, FleetError> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("tiny.gguf");
     TinyModel { context: CONTEXT, ..TinyModel::default() }.write(&path).unwrap();
@@ -23,8 +27,9 @@ fn load(template: Option<&str>) -> Result<Model, FleetError> {
     Model::load(&config, BYTES_MAX)
 }
 
-fn request(source: PromptSource) -> PrepareRequest {
-    PrepareRequest { model: ModelId::new("tiny"), source, now: 0, max_tokens: None }
+pub(super) fn request(source: PromptSource) -> PrepareRequest {
+    let namespace = CacheNamespace([0; 16]);
+    PrepareRequest { model: ModelId::new("tiny"), source, namespace, now: 0, max_tokens: None }
 }
 
 fn chat(contents: &[&str]) -> PromptSource {
@@ -39,12 +44,16 @@ fn chat(contents: &[&str]) -> PromptSource {
     PromptSource::Chat(Conversation { messages, tools: Vec::new() })
 }
 
+fn prepare(model: &Model, request: &PrepareRequest) -> Result<Prompt, EngineError> {
+    model.prepare(request, &Turns::new(0))
+}
+
 fn ids(model: &Model, source: PromptSource) -> Vec<u32> {
-    model.prepare(&request(source)).unwrap().ids.iter().map(|id| id.0).collect()
+    prepare(model, &request(source)).unwrap().ids.iter().map(|id| id.0).collect()
 }
 
 fn refusal(model: &Model, source: PromptSource) -> String {
-    model.prepare(&request(source)).unwrap_err().to_string()
+    prepare(model, &request(source)).unwrap_err().to_string()
 }
 
 #[test]
@@ -73,13 +82,16 @@ fn what_a_client_writes_is_never_a_control_token() {
 fn a_prompt_is_counted_and_cut_to_what_fits() {
     let model = load(None).unwrap();
     let mut request = request(PromptSource::Tokens(vec![TokenId(5); 200]));
-    assert_eq!(model.prepare(&request).unwrap().max_tokens, 56);
+    assert_eq!(prepare(&model, &request).unwrap().max_tokens, 56);
     request.max_tokens = Some(10);
-    assert_eq!(model.prepare(&request).unwrap().max_tokens, 10);
+    assert_eq!(prepare(&model, &request).unwrap().max_tokens, 10);
     request.max_tokens = Some(1000);
-    assert_eq!(model.prepare(&request).unwrap().max_tokens, 56);
+    assert_eq!(prepare(&model, &request).unwrap().max_tokens, 56);
     request.max_tokens = Some(0);
-    assert_eq!(model.prepare(&request).unwrap_err().to_string(), "`max_tokens` must be at least 1");
+    assert_eq!(
+        prepare(&model, &request).unwrap_err().to_string(),
+        "`max_tokens` must be at least 1"
+    );
     let full = PromptSource::Tokens(vec![TokenId(5); 256]);
     assert_eq!(
         refusal(&model, full),

@@ -1,6 +1,12 @@
 //! Answers when nothing goes wrong, and refusals.
 
-use engine_api::{Choices, Engine, EngineError, StopStrings, ZoneId};
+use std::time::Duration;
+
+use engine_api::{
+    CacheNamespace, Choices, Conversation, Engine, EngineError, LogitBias, Message, ModelId,
+    PrepareRequest, PromptSource, RepetitionPenalty, Role, StopStrings, Temperature, TokenId,
+    ZoneId,
+};
 use engine_fleet::PartitionState;
 use futures_util::future::join_all;
 use libtest_mimic::Trial;
@@ -12,6 +18,8 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial("together_is_as_alone", together_is_as_alone),
         trial("an_answer_has_its_events_in_order", an_answer_has_its_events_in_order),
+        trial("the_next_turn_takes_the_ids_that_were_drawn", the_next_turn_takes_what_was_drawn),
+        trial("a_deadline_that_is_over_is_refused", a_deadline_that_is_over_is_refused),
         trial("a_zone_outside_is_never_used", a_zone_outside_is_never_used),
         trial("a_busy_worker_says_so", a_busy_worker_says_so),
         trial("a_bias_outside_the_vocabulary_is_refused", a_bias_outside_is_refused),
@@ -54,6 +62,69 @@ async fn an_answer_has_its_events_in_order() {
     submission.stopping.stop = StopStrings::new(vec![stop.clone()]).unwrap();
     let cut = crate::site::answer(&fleet, submission).await.unwrap();
     assert_eq!(cut.texts[0], whole[..whole.find(&stop).unwrap()]);
+}
+
+/// A chat in a namespace.
+fn chat(turns: &[(Role, &str)], namespace: u8) -> PrepareRequest {
+    let message = |(role, content): &(Role, &str)| Message {
+        role: *role,
+        content: Some((*content).to_owned()),
+        name: None,
+        tool_calls: Vec::new(),
+        tool_call_id: None,
+    };
+    let messages = turns.iter().map(message).collect();
+    PrepareRequest {
+        model: ModelId::new("tiny"),
+        source: PromptSource::Chat(Conversation { messages, tools: Vec::new() }),
+        namespace: CacheNamespace([namespace; 16]),
+        now: 0,
+        max_tokens: None,
+    }
+}
+
+async fn the_next_turn_takes_what_was_drawn() {
+    const END: TokenId = TokenId(2);
+    let site = Site::new();
+    let fleet = site.fleet(&["a"]).await;
+    let id = |text| fleet.tokenize(&ModelId::new("tiny"), text).unwrap()[0];
+    let (h, e) = (id("h"), id("e"));
+    assert_eq!(fleet.tokenize(&ModelId::new("tiny"), "he").unwrap().len(), 1);
+    let prompt = fleet.prepare(chat(&[(Role::User, "xx")], 1)).await.unwrap();
+
+    let mut submission = site.of_ids(1, prompt.ids.to_vec(), 10);
+    submission.namespace = CacheNamespace([1; 16]);
+    submission.sampling.temperature = Temperature::GREEDY;
+    // the end is barred at first; an `h` that was drawn, and the end, which the prompt has, are
+    // worth half
+    let bias = [(h, 80.0), (e, 60.0), (END, 100.0)];
+    submission.sampling.logit_bias = LogitBias::new(bias.into()).unwrap();
+    submission.sampling.repetition_penalty = RepetitionPenalty::new(2.0).unwrap();
+    submission.stopping.ignore_eos = false;
+    submission.stopping.min_tokens = 2;
+    let answer = answer(&fleet, submission).await.unwrap();
+    assert_eq!((answer.ids[0].as_slice(), answer.texts[0].as_str()), (&[h, e, END][..], "he"));
+
+    let turns = [(Role::User, "xx"), (Role::Assistant, "he"), (Role::User, "more")];
+    let next = fleet.prepare(chat(&turns, 1)).await.unwrap();
+    assert!(next.ids.starts_with(&[&prompt.ids[..], &answer.ids[0]].concat()));
+    let other = fleet.prepare(chat(&turns, 2)).await.unwrap();
+    assert_eq!(other.ids.len() + 1, next.ids.len(), "another tenant has the text's own ids");
+}
+
+async fn a_deadline_that_is_over_is_refused() {
+    let site = Site::new();
+    let mut config = site.config(&["a"]);
+    config.limits.ready_wait_max = crate::site::SOON;
+    // not yet ready: the request waits for longer than it has
+    let fleet = engine_fleet::Fleet::start(config).unwrap();
+    let mut submission = site.submission(1, 5);
+    submission.deadline = Some(Duration::from_nanos(1));
+    let refused = answer(&fleet, submission).await.unwrap_err();
+    assert!(matches!(refused, EngineError::DeadlineExceeded { .. }), "{refused}");
+    let mut submission = site.submission(1, 5);
+    submission.deadline = Some(crate::site::SOON);
+    assert!(answer(&fleet, submission).await.is_ok());
 }
 
 async fn a_zone_outside_is_never_used() {

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use engine_api::{
     CacheNamespace, Choices, Engine, EngineError, Event, EventStream, FinishReason, MaxTokens,
-    ModelDigest, ModelId, PartitionId, Placement, Prompt, RequestId, Sampling, Seed, Share,
-    StopStrings, Stopping, Submission, TokenId, Usage, ZoneId,
+    ModelDigest, ModelId, PartitionId, Placement, Priority, Prompt, RequestId, Sampling, Seed,
+    Share, StopStrings, StopTokens, Stopping, Submission, TokenId, Usage, ZoneId,
 };
 use engine_fleet::{
     Fleet, FleetConfig, FleetLimits, FleetModel, PartitionConfig, PartitionState, PartitionStatus,
@@ -101,11 +101,14 @@ impl Site {
             stopping: Stopping {
                 max_tokens: MaxTokens::new(tokens).unwrap(),
                 stop: StopStrings::default(),
+                stop_tokens: StopTokens::default(),
                 ignore_eos: true,
                 min_tokens: 0,
             },
             namespace: CacheNamespace([0; 16]),
             share: Share { key: 0, weight: NonZeroU32::MIN },
+            priority: Priority::default(),
+            deadline: None,
             zones: vec![ZoneId::new("a"), ZoneId::new("b")],
             trace: None,
         }

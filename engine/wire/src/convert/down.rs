@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use engine_api::{
-    CacheNamespace, Choices, LogitBias, MaxTokens, ModelId, Penalty, Prompt, RequestId, Sampling,
-    Seed, Share, StopStrings, Stopping, Submission, Temperature, TokenId, TopLogprobs, TopP,
-    TraceContext, ZoneId,
+    CacheNamespace, Choices, LogitBias, MaxTokens, MinP, ModelId, Penalty, Priority, Prompt,
+    RepetitionPenalty, RequestId, Sampling, Seed, Share, StopStrings, StopTokens, Stopping,
+    Submission, Temperature, TokenId, TopK, TopLogprobs, TopP, TraceContext, ZoneId,
 };
 
 use super::{array, at_most, byte, digest, judged, name, numbers, positive, present, token_ids};
-use crate::bounds::{CREDIT_MAX, PROMPT_TOKENS_MAX, RESUME_TOKENS_MAX, ZONES_MAX};
+use crate::bounds::{CREDIT_MAX, DEADLINE_MS_MAX, PROMPT_TOKENS_MAX, RESUME_TOKENS_MAX, ZONES_MAX};
 use crate::proto::{self, down::Frame};
 use crate::{Down, FrameError, Hello, StreamId, Submit};
 
@@ -65,6 +66,8 @@ impl From<Submit> for proto::Submit {
             namespace: submission.namespace.0.to_vec(),
             share_key: submission.share.key,
             share_weight: submission.share.weight.get(),
+            priority: submission.priority.0,
+            deadline_ms: submission.deadline.map(millis),
             zones: submission.zones.iter().map(|zone| zone.as_str().into()).collect(),
             trace: submission.trace.map(Into::into),
             resume: resume.iter().map(|ids| proto::Drawn { ids: numbers(ids) }).collect(),
@@ -89,11 +92,25 @@ impl TryFrom<proto::Submit> for Submit {
             stopping,
             namespace: CacheNamespace(array(&submit.namespace, "submit.namespace")?),
             share: Share { key: submit.share_key, weight },
+            priority: Priority(submit.priority),
+            deadline: submit.deadline_ms.map(deadline_of).transpose()?,
             zones: zones_of(submit.zones)?,
             trace: submit.trace.map(TryInto::try_into).transpose()?,
         };
         Ok(Self { stream: StreamId(submit.stream), submission, resume })
     }
+}
+
+fn millis(deadline: Duration) -> u64 {
+    u64::try_from(deadline.as_millis()).map_or(DEADLINE_MS_MAX, |ms| ms.min(DEADLINE_MS_MAX))
+}
+
+fn deadline_of(ms: u64) -> Result<Duration, FrameError> {
+    if ms > DEADLINE_MS_MAX {
+        let problem = format!("must be at most {DEADLINE_MS_MAX}");
+        return Err(FrameError::new("submit.deadline_ms", problem));
+    }
+    Ok(Duration::from_millis(ms))
 }
 
 fn zones_of(zones: Vec<String>) -> Result<Vec<ZoneId>, FrameError> {
@@ -157,6 +174,9 @@ impl From<Sampling> for proto::Sampling {
         Self {
             temperature: sampling.temperature.get(),
             top_p: sampling.top_p.get(),
+            top_k: sampling.top_k.get().map_or(0, NonZeroU32::get),
+            min_p: sampling.min_p.get(),
+            repetition_penalty: sampling.repetition_penalty.get(),
             seed: sampling.seed.0,
             frequency_penalty: sampling.frequency_penalty.get(),
             presence_penalty: sampling.presence_penalty.get(),
@@ -175,7 +195,13 @@ impl TryFrom<proto::Sampling> for Sampling {
         Ok(Self {
             temperature: judged(Temperature::new(sampling.temperature), "sampling.temperature")?,
             top_p: judged(TopP::new(sampling.top_p), "sampling.top_p")?,
+            top_k: judged(TopK::new(sampling.top_k.into()), "sampling.top_k")?,
+            min_p: judged(MinP::new(sampling.min_p), "sampling.min_p")?,
             seed: Seed(sampling.seed),
+            repetition_penalty: judged(
+                RepetitionPenalty::new(sampling.repetition_penalty),
+                "sampling.repetition_penalty",
+            )?,
             frequency_penalty: penalty(sampling.frequency_penalty, "sampling.frequency_penalty")?,
             presence_penalty: penalty(sampling.presence_penalty, "sampling.presence_penalty")?,
             logit_bias: bias_of(&sampling.bias_ids, &sampling.bias_values)?,
@@ -206,6 +232,7 @@ impl From<Stopping> for proto::Stopping {
         Self {
             max_tokens: stopping.max_tokens.get(),
             stop: stopping.stop.as_slice().to_vec(),
+            stop_tokens: stopping.stop_tokens.iter().map(|id| id.0).collect(),
             ignore_eos: stopping.ignore_eos,
             min_tokens: stopping.min_tokens,
         }
@@ -219,10 +246,20 @@ impl TryFrom<proto::Stopping> for Stopping {
         Ok(Self {
             max_tokens: judged(MaxTokens::new(stopping.max_tokens), "stopping.max_tokens")?,
             stop: judged(StopStrings::new(stopping.stop), "stopping.stop")?,
+            stop_tokens: stop_tokens_of(stopping.stop_tokens)?,
             ignore_eos: stopping.ignore_eos,
             min_tokens: stopping.min_tokens,
         })
     }
+}
+
+fn stop_tokens_of(ids: Vec<u32>) -> Result<StopTokens, FrameError> {
+    const FIELD: &str = "stopping.stop_tokens";
+    at_most(ids.len(), StopTokens::COUNT_MAX, FIELD)?;
+    if !ids.is_sorted_by(|left, right| left < right) {
+        return Err(FrameError::new(FIELD, "must ascend"));
+    }
+    judged(StopTokens::new(token_ids(ids)), FIELD)
 }
 
 impl From<TraceContext> for proto::Trace {

@@ -11,9 +11,10 @@ use crate::proto::{self, failed::Error};
 
 /// Fields and operations that an error may name. Both ends are built together, so a name
 /// outside this list is a frame that none of our workers sent.
-pub(super) const NAMES: [&str; 24] = [
+pub(super) const NAMES: [&str; 30] = [
     "best_of",
     "completion",
+    "deadline",
     "embeddings",
     "frequency_penalty",
     "grammar",
@@ -24,16 +25,21 @@ pub(super) const NAMES: [&str; 24] = [
     "max_completion_tokens",
     "max_tokens",
     "messages",
+    "min_p",
     "min_tokens",
     "model",
     "n",
     "presence_penalty",
+    "priority",
     "prompt",
+    "repetition_penalty",
     "request",
     "resume",
     "seed",
     "stop",
+    "stop_token_ids",
     "temperature",
+    "top_k",
     "top_logprobs",
     "top_p",
 ];
@@ -54,6 +60,9 @@ impl From<EngineError> for Error {
                 Self::Invalid(proto::Invalid { param: param.into(), message })
             }
             EngineError::Overloaded { retry_after } => Self::OverloadedMs(millis(retry_after)),
+            EngineError::DeadlineExceeded { retry_after } => {
+                Self::DeadlineExceededMs(millis(retry_after))
+            }
             EngineError::Unavailable { model, retry_after } => {
                 let retry_after_ms = millis(retry_after);
                 Self::Unavailable(proto::Unavailable {
@@ -92,6 +101,9 @@ impl TryFrom<Error> for EngineError {
             },
             Error::OverloadedMs(ms) => {
                 Self::Overloaded { retry_after: wait(ms, "failed.overloaded_ms")? }
+            }
+            Error::DeadlineExceededMs(ms) => {
+                Self::DeadlineExceeded { retry_after: wait(ms, "failed.deadline_exceeded_ms")? }
             }
             Error::Unavailable(proto::Unavailable { model, retry_after_ms }) => Self::Unavailable {
                 model: model_of(model)?,

@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use engine_api::{
     CacheNamespace, CandidateToken, Choices, EngineError, Epoch, FinishReason, Finished, LogitBias,
-    MaxTokens, ModelDigest, ModelId, NumericsClass, Penalty, Prompt, RequestId, Sampling, Seed,
-    Share, StopStrings, Stopping, Submission, Temperature, Token, TokenId, TokenLogprob,
-    TopLogprobs, TopP, TraceContext, Usage, ZoneId,
+    MaxTokens, MinP, ModelDigest, ModelId, NumericsClass, Penalty, Priority, Prompt,
+    RepetitionPenalty, RequestId, Sampling, Seed, Share, StopStrings, StopTokens, Stopping,
+    Submission, Temperature, Token, TokenId, TokenLogprob, TopK, TopLogprobs, TopP, TraceContext,
+    Usage, ZoneId,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 use prost::Message;
 
-use crate::bounds::{CREDIT_MAX, RETRY_AFTER_MS_MAX, STEP_EVENTS_MAX};
+use crate::bounds::{CREDIT_MAX, DEADLINE_MS_MAX, RETRY_AFTER_MS_MAX, STEP_EVENTS_MAX};
 use crate::{Down, Heartbeat, Hello, Load, Loading, Step, StreamId, Submit, Up, Welcome, proto};
 
 fn name() -> impl Strategy<Value = String> {
@@ -28,14 +29,18 @@ fn ids(max: usize) -> impl Strategy<Value = Vec<TokenId>> {
 
 fn sampling() -> impl Strategy<Value = Sampling> {
     let bias = btree_map(any::<u32>().prop_map(TokenId), -100.0f32..=100.0, 0..20);
-    let penalties = (-2.0f32..=2.0, -2.0f32..=2.0);
-    (0.0f32..=2.0, 0.0f32..=1.0, any::<u64>(), penalties, bias, option::of(0u32..=20)).prop_map(
-        |(temperature, top_p, seed, penalties, bias, top)| Sampling {
+    let penalties = (-2.0f32..=2.0, -2.0f32..=2.0, 0.01f32..=100.0);
+    let kept = (0.0f32..=1.0, any::<u32>(), 0.0f32..=1.0);
+    (0.0f32..=2.0, kept, any::<u64>(), penalties, bias, option::of(0u32..=20)).prop_map(
+        |(temperature, (top_p, top_k, min_p), seed, penalties, bias, top)| Sampling {
             temperature: Temperature::new(temperature).unwrap(),
             top_p: TopP::new(top_p).unwrap(),
+            top_k: TopK::new(top_k.into()).unwrap(),
+            min_p: MinP::new(min_p).unwrap(),
             seed: Seed(seed),
             frequency_penalty: Penalty::new(penalties.0).unwrap(),
             presence_penalty: Penalty::new(penalties.1).unwrap(),
+            repetition_penalty: RepetitionPenalty::new(penalties.2).unwrap(),
             logit_bias: LogitBias::new(bias).unwrap(),
             logprobs: top.map(|top| TopLogprobs::new(top).unwrap()),
         },
@@ -43,10 +48,12 @@ fn sampling() -> impl Strategy<Value = Sampling> {
 }
 
 fn stopping() -> impl Strategy<Value = Stopping> {
-    (64u32.., vec(".{1,20}", 0..4), any::<bool>(), any::<u32>()).prop_map(
-        |(max_tokens, stop, ignore_eos, min_tokens)| Stopping {
+    let stop_tokens = vec(any::<u32>().prop_map(TokenId), 0..9);
+    (64u32.., vec(".{1,20}", 0..4), stop_tokens, any::<bool>(), any::<u32>()).prop_map(
+        |(max_tokens, stop, stop_tokens, ignore_eos, min_tokens)| Stopping {
             max_tokens: MaxTokens::new(max_tokens).unwrap(),
             stop: StopStrings::new(stop).unwrap(),
+            stop_tokens: StopTokens::new(stop_tokens).unwrap(),
             ignore_eos,
             min_tokens,
         },
@@ -73,11 +80,14 @@ fn trace() -> impl Strategy<Value = TraceContext> {
 
 fn submit() -> impl Strategy<Value = Submit> {
     let drawn = vec(vec(any::<u32>().prop_map(TokenId), 0..60), 16);
-    let rest = (any::<[u8; 16]>(), any::<u64>(), 1u32.., vec(name(), 1..5), option::of(trace()));
+    let deadline = (0..=DEADLINE_MS_MAX).prop_map(Duration::from_millis);
+    let order = (any::<i32>().prop_map(Priority), option::of(deadline));
+    let share = (any::<u64>(), 1u32..);
+    let rest = (any::<[u8; 16]>(), share, order, vec(name(), 1..5), option::of(trace()));
     let parts = (prompt(), sampling(), stopping());
     (any::<u64>(), name(), parts, 1u32..=16, rest, option::of(drawn)).prop_map(
         |(stream, id, (prompt, sampling, stopping), choices, rest, drawn)| {
-            let (namespace, key, weight, zones, trace) = rest;
+            let (namespace, (key, weight), (priority, deadline), zones, trace) = rest;
             let resume = drawn.map(|mut drawn| {
                 drawn.truncate(choices as usize);
                 drawn
@@ -90,6 +100,8 @@ fn submit() -> impl Strategy<Value = Submit> {
                 stopping,
                 namespace: CacheNamespace(namespace),
                 share: Share { key, weight: NonZeroU32::new(weight).unwrap() },
+                priority,
+                deadline,
                 zones: zones.into_iter().map(ZoneId::new).collect(),
                 trace,
             };
@@ -156,6 +168,7 @@ fn failure() -> impl Strategy<Value = EngineError> {
         }),
         (param(), ".{0,40}").prop_map(|(param, message)| EngineError::Invalid { param, message }),
         wait().prop_map(|retry_after| EngineError::Overloaded { retry_after }),
+        wait().prop_map(|retry_after| EngineError::DeadlineExceeded { retry_after }),
         (name(), wait()).prop_map(|(model, retry_after)| EngineError::Unavailable {
             model: ModelId::new(model),
             retry_after
@@ -273,7 +286,7 @@ fn good() -> proto::Submit {
         max_tokens: 8,
         context: 100,
     };
-    let sampling = proto::Sampling { top_p: 1.0, ..Default::default() };
+    let sampling = proto::Sampling { top_p: 1.0, repetition_penalty: 1.0, ..Default::default() };
     let stopping = proto::Stopping { max_tokens: 8, ..Default::default() };
     proto::Submit {
         stream: 1,
@@ -285,6 +298,8 @@ fn good() -> proto::Submit {
         namespace: vec![0; 16],
         share_key: 0,
         share_weight: 1,
+        priority: 0,
+        deadline_ms: None,
         zones: vec!["z".into()],
         trace: None,
         resume: Vec::new(),
@@ -353,6 +368,14 @@ fn what_a_request_reads_and_draws_is_checked() {
             }),
             "field `sampling.bias_ids` must ascend",
         ),
+        (
+            refusal(|submit| submit.sampling.as_mut().unwrap().min_p = 1.5),
+            "field `sampling.min_p` must be between 0 and 1, got 1.5",
+        ),
+        (
+            refusal(|submit| submit.sampling.as_mut().unwrap().repetition_penalty = 0.0),
+            "field `sampling.repetition_penalty` must be between 0.01 and 100, got 0",
+        ),
     ] {
         assert_eq!(got, expected);
     }
@@ -369,6 +392,18 @@ fn where_a_request_ends_and_may_run_is_checked() {
         (
             refusal(|submit| submit.stopping.as_mut().unwrap().stop = vec![String::new()]),
             "field `stopping.stop` must be strings of 1 to 1024 bytes, got a string of 0 bytes",
+        ),
+        (
+            refusal(|submit| submit.stopping.as_mut().unwrap().stop_tokens = vec![3, 3]),
+            "field `stopping.stop_tokens` must ascend",
+        ),
+        (
+            refusal(|submit| submit.stopping.as_mut().unwrap().stop_tokens = (0..129).collect()),
+            "field `stopping.stop_tokens` has 129 entries or bytes, at most 128",
+        ),
+        (
+            refusal(|submit| submit.deadline_ms = Some(u64::MAX)),
+            "field `submit.deadline_ms` must be at most 86400000",
         ),
         (
             refusal(|submit| submit.share_weight = 0),

@@ -20,6 +20,7 @@ fn submit(stream: u64) -> Submit {
     let stopping = Stopping {
         max_tokens: MaxTokens::new(1).unwrap(),
         stop: StopStrings::default(),
+        stop_tokens: StopTokens::default(),
         ignore_eos: false,
         min_tokens: 0,
     };
@@ -31,6 +32,8 @@ fn submit(stream: u64) -> Submit {
         stopping,
         namespace: CacheNamespace([0; 16]),
         share: Share { key: 0, weight: NonZeroU32::MIN },
+        priority: Priority::default(),
+        deadline: None,
         zones: vec![ZoneId::new("z")],
         trace: None,
     };

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use engine_api::{CandidateToken, EngineError, Finished, Token, TokenId, TokenLogprob};
+use engine_api::{CandidateToken, EngineError, Finished, Token, TokenLogprob};
 
 use super::Core;
 use crate::event::{CoreEvent, SequenceKey};
@@ -137,16 +137,13 @@ impl Core {
     fn sample(&self, id: SequenceId, logits: &[f32]) -> Result<Drawn, NotFinite> {
         let request = &self.requests[&id.request];
         let sequence = &request.choices[id.choice as usize];
-        let end_tokens: Vec<TokenId> = if sequence.bars_end(&request.ending) {
-            self.tokenizer.end_tokens().iter().copied().map(TokenId).collect()
-        } else {
-            Vec::new()
-        };
+        let barred = sequence.barred(&request.ending, &self.tokenizer);
         let draw = Draw {
             choice: id.choice,
             index: sequence.drawn().len() as u32,
+            prompt: &request.submission.prompt.ids,
             occurrences: sequence.occurrences(),
-            barred: &end_tokens,
+            barred: &barred,
         };
         draw.from(logits, &request.submission.sampling)
     }

@@ -1,12 +1,14 @@
 #![allow(clippy::unwrap_used)]
 
-use engine_api::{LogitBias, Penalty, Seed, Temperature, TopLogprobs, TopP};
+use engine_api::{
+    LogitBias, MinP, Penalty, RepetitionPenalty, Seed, Temperature, TopK, TopLogprobs, TopP,
+};
 
 use super::*;
 
 fn draw_at(logits: &[f32], sampling: &Sampling, index: u32) -> Drawn {
     let occurrences = Occurrences::default();
-    Draw { choice: 0, index, occurrences: &occurrences, barred: &[] }
+    Draw { choice: 0, index, prompt: &[], occurrences: &occurrences, barred: &[] }
         .from(logits, sampling)
         .unwrap()
 }
@@ -72,7 +74,8 @@ fn bias_penalties_and_bars_change_the_draw_but_not_the_logprobs() {
     occurrences.add(TokenId(1));
     occurrences.add(TokenId(1));
     let draw = |sampling: &Sampling, barred: &[TokenId]| {
-        Draw { choice: 0, index: 0, occurrences: &occurrences, barred }.from(&logits, sampling)
+        Draw { choice: 0, index: 0, prompt: &[], occurrences: &occurrences, barred }
+            .from(&logits, sampling)
     };
     let plain = Sampling { logprobs: Some(TopLogprobs::new(1).unwrap()), ..greedy() };
     let frequency = Sampling { frequency_penalty: Penalty::new(0.3).unwrap(), ..plain.clone() };
@@ -87,6 +90,38 @@ fn bias_penalties_and_bars_change_the_draw_but_not_the_logprobs() {
     let tops = [&plain, &biased].map(|sampling| draw(sampling, &[]).unwrap().logprobs.unwrap().top);
     assert_eq!(tops[0], tops[1]);
     assert_eq!(draw(&plain, &[0, 1, 2].map(TokenId)), Err(NotFinite));
+}
+
+#[test]
+fn only_the_likeliest_tokens_stay() {
+    let logits: Vec<f32> = [0.1f32, 0.3, 0.05, 0.3, 0.25].map(f32::ln).to_vec();
+    let top_k = |count| Sampling { top_k: TopK::new(count).unwrap(), ..Sampling::default() };
+    close(&shares(&logits, &top_k(1)), &[0.0, 1.0, 0.0, 0.0, 0.0]);
+    close(&shares(&logits, &top_k(3)), &[0.0, 0.353, 0.0, 0.353, 0.294]);
+    close(&shares(&logits, &top_k(-1)), &[0.1, 0.3, 0.05, 0.3, 0.25]);
+    let min_p = |part| Sampling { min_p: MinP::new(part).unwrap(), ..Sampling::default() };
+    close(&shares(&logits, &min_p(0.3)), &[0.105, 0.316, 0.0, 0.316, 0.263]);
+    close(&shares(&logits, &min_p(1.0)), &[0.0, 0.5, 0.0, 0.5, 0.0]);
+    // half of what top-k leaves, not of everything
+    let both = Sampling { top_p: TopP::new(0.5).unwrap(), ..top_k(2) };
+    close(&shares(&logits, &both), &[0.0, 1.0, 0.0, 0.0, 0.0]);
+}
+
+#[test]
+fn repetition_is_penalized_once_for_prompt_and_answer() {
+    let logits = [3.0, 2.0, -1.0, -1.5];
+    let mut occurrences = Occurrences::default();
+    (0..3).for_each(|_| occurrences.add(TokenId(0)));
+    let adjusted = |penalty| {
+        let prompt = [0, 2, 2].map(TokenId);
+        let draw =
+            Draw { choice: 0, index: 0, prompt: &prompt, occurrences: &occurrences, barred: &[] };
+        let penalty = RepetitionPenalty::new(penalty).unwrap();
+        draw.adjust(&logits, &Sampling { repetition_penalty: penalty, ..greedy() })
+    };
+    assert_eq!(adjusted(2.0), [1.5, 2.0, -2.0, -1.5]);
+    assert_eq!(adjusted(0.5), [6.0, 2.0, -0.5, -1.5]);
+    assert_eq!(adjusted(1.0), logits);
 }
 
 #[test]
@@ -105,7 +140,7 @@ fn logprobs_are_the_log_softmax_best_first() {
 #[test]
 fn a_logit_that_is_no_number_is_an_error() {
     let occurrences = Occurrences::default();
-    let draw = Draw { choice: 0, index: 0, occurrences: &occurrences, barred: &[] };
+    let draw = Draw { choice: 0, index: 0, prompt: &[], occurrences: &occurrences, barred: &[] };
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         assert_eq!(draw.from(&[0.0, bad], &Sampling::default()), Err(NotFinite));
     }

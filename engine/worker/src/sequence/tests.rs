@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use engine_api::{MaxTokens, StopStrings};
+use engine_api::{MaxTokens, StopStrings, StopTokens};
 use engine_text::{Control, GgufHeader};
 use engine_tiny::TinyModel;
 use expect_test::{Expect, expect};
@@ -18,10 +18,21 @@ const END: TokenId = TokenId(2);
 
 /// Feeds the tokens of a text, then those given by id; shows what each released.
 fn check(text: &str, then: &[TokenId], stop: &[&str], ending: Ending, expected: Expect) {
+    check_with(StopTokens::default(), text, then, stop, ending, expected);
+}
+
+fn check_with(
+    stop_tokens: StopTokens,
+    text: &str,
+    then: &[TokenId],
+    stop: &[&str],
+    ending: Ending,
+    expected: Expect,
+) {
     let tokenizer = tokenizer();
     let stop = StopStrings::new(stop.iter().map(|stop| stop.to_string()).collect()).unwrap();
     let max_tokens = MaxTokens::new(ending.tokens_max).unwrap();
-    let stopping = Stopping { max_tokens, stop, ignore_eos: false, min_tokens: 0 };
+    let stopping = Stopping { max_tokens, stop, stop_tokens, ignore_eos: false, min_tokens: 0 };
     let mut sequence = Sequence::new(&stopping);
     let tokens = tokenizer.encode(text, Control::Never).into_iter().map(TokenId);
     let mut shown = String::new();
@@ -66,4 +77,37 @@ fn nothing_stops_an_answer_before_its_least_length() {
 fn ignored_end_tokens_are_drawn_without_text() {
     let ending = Ending { ignore_eos: true, ..up_to(4) };
     check("a", &[END, END, END], &[], ending, expect![[r#""a" "" "" "" Length """#]]);
+}
+
+#[test]
+fn a_stop_token_ends_an_answer_without_its_text() {
+    let letter = TokenId(tokenizer().encode("x", Control::Never)[0]);
+    let stop = || StopTokens::new([letter]).unwrap();
+    check_with(stop(), "abxc", &[], &[], up_to(9), expect![[r#""a" "b" "" Stop ""(more)"#]]);
+    let ignoring = Ending { ignore_eos: true, ..up_to(9) };
+    let end = StopTokens::new([END]).unwrap();
+    check_with(end, "a", &[END, END], &[], ignoring, expect![[r#""a" "" Stop ""(more)"#]]);
+    // text that was held back as the begin of a stop string belongs to the answer
+    check_with(stop(), "abx", &[], &["bc"], up_to(9), expect![[r#""a" "" "" Stop "b""#]]);
+}
+
+#[test]
+fn what_would_end_an_answer_is_barred_until_its_least_length() {
+    let tokenizer = tokenizer();
+    let stopping = Stopping {
+        max_tokens: MaxTokens::new(9).unwrap(),
+        stop: StopStrings::default(),
+        stop_tokens: StopTokens::new([TokenId(7), TokenId(9)]).unwrap(),
+        ignore_eos: false,
+        min_tokens: 1,
+    };
+    let ending = Ending { tokens_min: 1, ..up_to(9) };
+    let ignoring = Ending { ignore_eos: true, ..ending.clone() };
+    let mut sequence = Sequence::new(&stopping);
+    let mut all = vec![TokenId(7), TokenId(9)];
+    assert_eq!(sequence.barred(&ignoring, &tokenizer), all);
+    all.extend(tokenizer.end_tokens().iter().copied().map(TokenId));
+    assert_eq!(sequence.barred(&ending, &tokenizer), all);
+    sequence.accept(TokenId(5), &ending, &tokenizer);
+    assert_eq!(sequence.barred(&ending, &tokenizer), []);
 }

@@ -45,3 +45,24 @@ fn a_line_of_each_kind() {
         {"format":1,"index":5,"previous":"0b41f27f4510a096063491ebe6b68e97d899c451e5343f26021b29b4a52f6423","entry":{"stopped":{"time":"2026-11-24T09:30:00.007Z","instance":"0123456789abcdef","reason":"signal"}},"hash":"668e1fb6852a117a289a932b636736d5cd3a25cae525291f3832dd3002360fa8"}
     "#]].assert_eq(&text);
 }
+
+#[test]
+fn numbers_that_change_nothing_are_absent_and_others_are_kept() {
+    let mut entry = permit("req-1");
+    let parameters = |entry: &Entry| match entry {
+        Entry::Decision(decision) => decision.parameters.clone().unwrap(),
+        _ => unreachable!("it is a decision"),
+    };
+    let written = serde_json::to_string(&entry).unwrap();
+    for name in ["top_k", "min_p", "repetition_penalty", "stop_tokens"] {
+        assert!(!written.contains(name), "{name}");
+    }
+    if let Entry::Decision(decision) = &mut entry {
+        let all = decision.parameters.as_mut().unwrap();
+        (all.top_k, all.min_p) = (Some(40), Some(0.05));
+        (all.repetition_penalty, all.stop_tokens) = (Some(1.25), Some(2));
+    }
+    let written = serde_json::to_string(&entry).unwrap();
+    let read: Entry = serde_json::from_str(&written).unwrap();
+    assert_eq!(parameters(&read), parameters(&entry));
+}

@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 
 use engine_api::{
-    Choices, LogitBias, MaxTokens, ModelId, OutOfRange, Penalty, Seed, StopStrings, Temperature,
-    TokenId, TopLogprobs, TopP,
+    Choices, LogitBias, MaxTokens, MinP, ModelId, OutOfRange, Penalty, Priority, RepetitionPenalty,
+    Seed, StopStrings, StopTokens, Temperature, TokenId, TopK, TopLogprobs, TopP,
 };
 use serde_json::Value;
 
-use super::messages;
+use super::{extensions, messages};
 use crate::api::fields::{Fields, Invalid};
 use crate::pipeline::ChatRequest;
 
@@ -29,6 +29,7 @@ const KNOWN: &[&str] = &[
     "max_tokens",
     "messages",
     "metadata",
+    "min_p",
     "min_tokens",
     "modalities",
     "model",
@@ -37,21 +38,25 @@ const KNOWN: &[&str] = &[
     "parallel_tool_calls",
     "prediction",
     "presence_penalty",
+    "priority",
     "prompt_cache_key",
     "prompt_cache_options",
     "prompt_cache_retention",
     "reasoning_effort",
+    "repetition_penalty",
     "response_format",
     "safety_identifier",
     "seed",
     "service_tier",
     "stop",
+    "stop_token_ids",
     "store",
     "stream",
     "stream_options",
     "temperature",
     "tool_choice",
     "tools",
+    "top_k",
     "top_logprobs",
     "top_p",
     "user",
@@ -90,30 +95,34 @@ pub fn parse(body: &Value) -> Result<(ChatRequest, Rendering), Invalid> {
         model: ModelId::new(model),
         conversation: messages::parse(&fields)?,
         max_tokens,
-        choices: checked(&fields, "n", Fields::count, Choices::new)?.unwrap_or(Choices::ONE),
-        temperature: checked(&fields, "temperature", Fields::number, Temperature::new)?,
-        top_p: checked(&fields, "top_p", Fields::number, TopP::new)?,
+        choices: fields.integer("n", Choices::new)?.unwrap_or(Choices::ONE),
+        temperature: number(&fields, "temperature", Temperature::new)?,
+        top_p: number(&fields, "top_p", TopP::new)?,
+        top_k: fields.integer("top_k", TopK::new)?,
+        min_p: number(&fields, "min_p", MinP::new)?,
         seed: seed(&fields)?,
-        frequency_penalty: checked(&fields, "frequency_penalty", Fields::number, Penalty::new)?,
-        presence_penalty: checked(&fields, "presence_penalty", Fields::number, Penalty::new)?,
+        frequency_penalty: number(&fields, "frequency_penalty", Penalty::new)?,
+        presence_penalty: number(&fields, "presence_penalty", Penalty::new)?,
+        repetition_penalty: number(&fields, "repetition_penalty", RepetitionPenalty::new)?,
         logit_bias: logit_bias(&fields)?,
         logprobs: logprobs(&fields)?,
         stop: stop(&fields)?,
+        stop_tokens: stop_tokens(&fields)?,
         ignore_eos: fields.flag("ignore_eos")?,
         min_tokens: min_tokens(&fields, max_tokens)?,
+        priority: fields.integer("priority", |number| Ok(Priority(number)))?.unwrap_or_default(),
         stream: rendering.stream,
     };
     Ok((request, rendering))
 }
 
-/// Reads with `read`, checks with `check`, and names the field when either refuses.
-fn checked<'a, T, U>(
-    fields: &Fields<'a>,
+/// Reads a number, checks it, and names the field when it is refused.
+fn number<T>(
+    fields: &Fields<'_>,
     name: &str,
-    read: impl Fn(&Fields<'a>, &str) -> Result<Option<T>, Invalid>,
-    check: impl Fn(T) -> Result<U, OutOfRange>,
-) -> Result<Option<U>, Invalid> {
-    let value = read(fields, name)?;
+    check: impl Fn(f32) -> Result<T, OutOfRange>,
+) -> Result<Option<T>, Invalid> {
+    let value = fields.number(name)?;
     value.map(check).transpose().map_err(|range| Invalid::value(fields.path(name), range))
 }
 
@@ -128,7 +137,8 @@ fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), Invalid> {
         return Err(Invalid::unsupported("modalities", "may only hold \"text\""));
     }
     refuse_tools(fields)?;
-    refuse_format(fields)
+    refuse_format(fields)?;
+    extensions::refuse_unsupported(fields)
 }
 
 /// Tools need constrained output, which this version does not have; a client that only lists
@@ -169,8 +179,8 @@ fn refuse_format(fields: &Fields<'_>) -> Result<(), Invalid> {
 
 /// The newer name wins where a client sends both.
 fn max_tokens(fields: &Fields<'_>) -> Result<Option<MaxTokens>, Invalid> {
-    let old = checked(fields, "max_tokens", Fields::count, MaxTokens::new)?;
-    let new = checked(fields, "max_completion_tokens", Fields::count, MaxTokens::new)?;
+    let old = fields.integer("max_tokens", MaxTokens::new)?;
+    let new = fields.integer("max_completion_tokens", MaxTokens::new)?;
     Ok(new.or(old))
 }
 
@@ -222,7 +232,7 @@ fn logit_bias(fields: &Fields<'_>) -> Result<LogitBias, Invalid> {
 }
 
 fn logprobs(fields: &Fields<'_>) -> Result<Option<TopLogprobs>, Invalid> {
-    let top = checked(fields, "top_logprobs", Fields::count, TopLogprobs::new)?;
+    let top = fields.integer("top_logprobs", TopLogprobs::new)?;
     match (fields.flag("logprobs")?, top) {
         (true, top) => Ok(Some(top.unwrap_or_else(no_alternatives))),
         (false, Some(top)) if top.get() > 0 => {
@@ -251,6 +261,17 @@ fn stop(fields: &Fields<'_>) -> Result<StopStrings, Invalid> {
         Some(other) => return Err(Invalid::kind("stop", "a string or an array of strings", other)),
     };
     StopStrings::new(strings).map_err(|range| Invalid::value("stop", range))
+}
+
+fn stop_tokens(fields: &Fields<'_>) -> Result<StopTokens, Invalid> {
+    const NAME: &str = "stop_token_ids";
+    let ids = fields.array(NAME)?.unwrap_or_default().iter().enumerate().map(|(index, value)| {
+        let id = value.as_u64().and_then(|id| u32::try_from(id).ok());
+        id.map(TokenId)
+            .ok_or_else(|| Invalid::kind(format!("{NAME}[{index}]"), "a token id", value))
+    });
+    let ids = ids.collect::<Result<Vec<_>, _>>()?;
+    StopTokens::new(ids).map_err(|range| Invalid::value(NAME, range))
 }
 
 fn rendering(fields: &Fields<'_>) -> Result<Rendering, Invalid> {

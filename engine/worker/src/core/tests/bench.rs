@@ -2,7 +2,9 @@
 
 use std::io::Write;
 
-use engine_api::{CacheNamespace, FinishReason, ModelId, Prompt, RequestId, Sampling, Seed};
+use engine_api::{
+    CacheNamespace, FinishReason, ModelId, Priority, Prompt, RequestId, Sampling, Seed, StopTokens,
+};
 use engine_api::{Share, Stopping, Token, ZoneId};
 use engine_kernels::Activations;
 
@@ -45,11 +47,14 @@ pub(super) fn submission(id: &str, prompt: &[u32]) -> Submission {
         stopping: Stopping {
             max_tokens: MaxTokens::new(8).unwrap(),
             stop: StopStrings::default(),
+            stop_tokens: StopTokens::default(),
             ignore_eos: false,
             min_tokens: 0,
         },
         namespace: CacheNamespace([0; 16]),
         share: Share { key: 0, weight: NonZeroU32::MIN },
+        priority: Priority::default(),
+        deadline: None,
         zones: vec![ZoneId::new("here")],
         trace: None,
     }

@@ -8,7 +8,7 @@
 
 use std::cell::RefCell;
 
-use engine_api::{LogitBias, Sampling, Seed, TopP};
+use engine_api::{LogitBias, MinP, RepetitionPenalty, Sampling, Seed, StopTokens, TopK, TopP};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -41,17 +41,25 @@ fn sampling() -> impl Strategy<Value = Sampling> {
     let penalty = prop_oneof![2 => Just(0.0f32), 1 => -1.0f32..1.5];
     (
         prop_oneof![Just(0.0f32), 0.3f32..1.8],
-        prop_oneof![Just(1.0f32), 0.0f32..1.0],
+        (
+            prop_oneof![Just(1.0f32), 0.0f32..1.0],
+            prop_oneof![3 => Just(0i64), 1 => 1..300i64],
+            prop_oneof![3 => Just(0.0f32), 1 => 0.0f32..1.0],
+        ),
         any::<u64>(),
-        (penalty.clone(), penalty),
+        (penalty.clone(), penalty, prop_oneof![2 => Just(1.0f32), 1 => 0.5f32..2.0]),
         prop::collection::btree_map((0..267u32).prop_map(TokenId), -5.0f32..5.0, 0..4),
         prop::option::of(0..5u32),
     )
-        .prop_map(|(temperature, top_p, seed, (frequency, presence), bias, logprobs)| {
+        .prop_map(|(temperature, (top_p, top_k, min_p), seed, penalties, bias, logprobs)| {
+            let (frequency, presence, repetition) = penalties;
             Sampling {
                 temperature: Temperature::new(temperature).unwrap(),
                 top_p: TopP::new(top_p).unwrap(),
+                top_k: TopK::new(top_k).unwrap(),
+                min_p: MinP::new(min_p).unwrap(),
                 seed: Seed(seed),
+                repetition_penalty: RepetitionPenalty::new(repetition).unwrap(),
                 frequency_penalty: Penalty::new(frequency).unwrap(),
                 presence_penalty: Penalty::new(presence).unwrap(),
                 logit_bias: LogitBias::new(bias).unwrap(),
@@ -62,7 +70,9 @@ fn sampling() -> impl Strategy<Value = Sampling> {
 
 fn asked() -> impl Strategy<Value = Asked> {
     let length = prop_oneof![3 => 1..40usize, 3 => 40..130usize, 1 => 240..340usize];
-    let stops = prop_oneof![3 => Just(vec![]), 1 => Just(vec!["a".into(), " the".into()])];
+    let strings = prop_oneof![3 => Just(vec![]), 1 => Just(vec!["a".into(), " the".into()])];
+    let tokens = prop_oneof![3 => Just(0..0u32), 1 => Just(20..40u32)];
+    let stops = (strings, tokens);
     (
         (1..4u32, length, prop_oneof![3 => Just(1u32), 1 => 2..4u32]),
         sampling(),
@@ -73,12 +83,14 @@ fn asked() -> impl Strategy<Value = Asked> {
     )
         .prop_map(
             |((seed, length, choices), sampling, stopping, (arrives, after), resumed, tenant)| {
-                let (max_tokens, stop, ignore_eos, min_tokens) = stopping;
+                let (max_tokens, (stop, stop_tokens), ignore_eos, min_tokens) = stopping;
                 let mut submission = submission("", &prompt(seed, length));
                 submission.choices = Choices::new(choices).unwrap();
                 submission.sampling = sampling;
                 submission.stopping.max_tokens = MaxTokens::new(max_tokens).unwrap();
                 submission.stopping.stop = StopStrings::new(stop).unwrap();
+                submission.stopping.stop_tokens =
+                    StopTokens::new(stop_tokens.map(TokenId)).unwrap();
                 submission.stopping.ignore_eos = ignore_eos;
                 submission.stopping.min_tokens = min_tokens;
                 submission.namespace = engine_api::CacheNamespace([tenant.0; 16]);

@@ -5,8 +5,9 @@ use std::num::NonZeroU32;
 use std::thread::{self, JoinHandle};
 
 use engine_api::{
-    CacheNamespace, Choices, FinishReason, Finished, MaxTokens, ModelDigest, ModelId, Prompt,
-    RequestId, Sampling, Share, StopStrings, Stopping, Submission, Token, TokenId, Usage, ZoneId,
+    CacheNamespace, Choices, FinishReason, Finished, MaxTokens, ModelDigest, ModelId, Priority,
+    Prompt, RequestId, Sampling, Share, StopStrings, StopTokens, Stopping, Submission, Token,
+    TokenId, Usage, ZoneId,
 };
 use engine_wire::Step;
 use engine_wire::bounds::STEP_EVENTS_MAX;
@@ -116,11 +117,14 @@ fn submit(stream: u64, tokens: u32) -> Submit {
         stopping: Stopping {
             max_tokens: MaxTokens::new(tokens).unwrap(),
             stop: StopStrings::default(),
+            stop_tokens: StopTokens::default(),
             ignore_eos: true,
             min_tokens: 0,
         },
         namespace: CacheNamespace([0; 16]),
         share: Share { key: 0, weight: NonZeroU32::MIN },
+        priority: Priority::default(),
+        deadline: None,
         zones: vec![ZoneId::new("z")],
         trace: None,
     };

@@ -37,7 +37,13 @@ fn everything_that_clients_send_is_accepted() {
         json!({"prompt_cache_key": "k", "safety_identifier": "s", "reasoning_effort": "low"}),
         json!({"tools": [], "parallel_tool_calls": true, "response_format": {"type": "text"}}),
         json!({"tools": [{"type": "function"}], "tool_choice": "none", "modalities": ["text"]}),
-        json!({"something_of_another_server": {"deep": [1]}, "top_k": 40}),
+        json!({"something_of_another_server": {"deep": [1]}, "typical_p": 0.5}),
+        json!({"top_k": 40, "min_p": 0.05, "repetition_penalty": 1.1, "stop_token_ids": [2, 7]}),
+        json!({"top_k": -1, "min_p": 0, "priority": -5, "stop_token_ids": []}),
+        json!({"top_k": 0, "stop_token_ids": null, "priority": null, "repetition_penalty": null}),
+        json!({"skip_special_tokens": true, "spaces_between_special_tokens": false, "best_of": 1,
+            "include_stop_str_in_output": false, "add_generation_prompt": true, "echo": false,
+            "bad_words": [], "chat_template_kwargs": {}, "length_penalty": 1.0}),
     ];
     for fields in table {
         if let Err(invalid) = read(fields.clone()) {
@@ -56,6 +62,22 @@ fn the_newer_name_of_the_length_wins_and_numbers_are_read_as_they_are() {
     assert_eq!(request.choices.get(), 3);
     assert_eq!(request.logit_bias.iter().collect::<Vec<_>>(), [(TokenId(17), 2.0)]);
     assert!(rendering.stream && rendering.include_usage && !rendering.continuous_usage);
+}
+
+#[test]
+fn the_names_of_other_servers_are_read() {
+    let fields = json!({"top_k": 40.0, "min_p": 0.25, "repetition_penalty": 1.5, "priority": -3,
+        "stop_token_ids": [7, 2, 7], "min_tokens": 4, "ignore_eos": true});
+    let (request, _) = read(fields).expect("valid");
+    let sampling = request.sampling(|| Seed(0));
+    assert_eq!(sampling.top_k.get().map(|count| count.get()), Some(40));
+    assert_eq!((sampling.min_p.get(), sampling.repetition_penalty.get()), (0.25, 1.5));
+    let stopping = request.stopping(9);
+    assert_eq!(stopping.stop_tokens.iter().collect::<Vec<_>>(), [TokenId(2), TokenId(7)]);
+    assert_eq!((stopping.min_tokens, stopping.ignore_eos), (4, true));
+    assert_eq!(request.priority, Priority(-3));
+    let (request, _) = read(json!({"top_k": -1})).expect("valid");
+    assert_eq!(request.sampling(|| Seed(0)), engine_api::Sampling::default());
 }
 
 #[test]
@@ -126,6 +148,7 @@ fn wrong_parameters_are_named() {
         json!({"top_p": -0.1}),
         json!({"n": 0}),
         json!({"n": 17}),
+        json!({"n": -1}),
         json!({"n": 1.5}),
         json!({"max_tokens": 0}),
         json!({"max_tokens": -1}),
@@ -146,6 +169,18 @@ fn wrong_parameters_are_named() {
         json!({"min_tokens": 9, "max_tokens": 8}),
         json!({"frequency_penalty": 3}),
         json!({"presence_penalty": -3}),
+        json!({"min_tokens": -1}),
+        json!({"top_k": -2}),
+        json!({"top_k": 1.5}),
+        json!({"top_k": 5e9}),
+        json!({"min_p": 1.1}),
+        json!({"repetition_penalty": 0}),
+        json!({"priority": 3e9}),
+        json!({"priority": "high"}),
+        json!({"stop_token_ids": 5}),
+        json!({"stop_token_ids": [1, "a"]}),
+        json!({"stop_token_ids": [-1]}),
+        json!({"stop_token_ids": (0..129).collect::<Vec<_>>()}),
         json!({"stream": "yes"}),
         json!({"stream_options": true}),
     ];
@@ -155,10 +190,11 @@ fn wrong_parameters_are_named() {
         invalid_value top_p: `top_p` must be between 0 and 1, got -0.1
         invalid_value n: `n` must be between 1 and 16, got 0
         invalid_value n: `n` must be between 1 and 16, got 17
+        invalid_value n: `n` must be between 1 and 16, got -1
         invalid_type n: `n` must be an integer, got a number with a fraction
         invalid_value max_tokens: `max_tokens` must be at least 1, got 0
-        invalid_value max_tokens: `max_tokens` must be between 0 and 4294967295, got -1
-        invalid_value max_tokens: `max_tokens` must be between 0 and 4294967295, got 1000000000000.0
+        invalid_value max_tokens: `max_tokens` must be at least 1, got -1
+        invalid_value max_tokens: `max_tokens` must be at most 4294967295, got 1000000000000.0
         invalid_type max_tokens: `max_tokens` must be an integer, got a boolean
         invalid_type seed: `seed` must be an integer of 64 bits, got a number with a fraction
         invalid_value stop: `stop` must be strings of 1 to 1024 bytes, got a string of 0 bytes
@@ -175,6 +211,18 @@ fn wrong_parameters_are_named() {
         invalid_value min_tokens: `min_tokens` must be at most the 8 tokens that may be drawn
         invalid_value frequency_penalty: `frequency_penalty` must be between -2 and 2, got 3
         invalid_value presence_penalty: `presence_penalty` must be between -2 and 2, got -3
+        invalid_value min_tokens: `min_tokens` must be at least 0, got -1
+        invalid_value top_k: `top_k` must be between 1 and 4294967295, or -1, got -2
+        invalid_type top_k: `top_k` must be an integer, got a number with a fraction
+        invalid_value top_k: `top_k` must be between 1 and 4294967295, or -1, got 5000000000.0
+        invalid_value min_p: `min_p` must be between 0 and 1, got 1.1
+        invalid_value repetition_penalty: `repetition_penalty` must be between 0.01 and 100, got 0
+        invalid_value priority: `priority` must be at most 2147483647, got 3000000000.0
+        invalid_type priority: `priority` must be an integer, got a string
+        invalid_type stop_token_ids: `stop_token_ids` must be an array, got an integer
+        invalid_type stop_token_ids[1]: `stop_token_ids[1]` must be a token id, got a string
+        invalid_type stop_token_ids[0]: `stop_token_ids[0]` must be a token id, got an integer
+        invalid_value stop_token_ids: `stop_token_ids` must be at most 128 ids, got 129 ids
         invalid_type stream: `stream` must be a boolean, got a string
         invalid_type stream_options: `stream_options` must be an object, got a boolean
     "#]].assert_eq(&table.into_iter().map(refused).collect::<String>());
@@ -196,6 +244,17 @@ fn what_is_not_done_is_said() {
         json!({"modalities": ["text", "audio"]}),
         json!({"web_search_options": {}}),
         json!({"moderation": {"mode": "block"}}),
+        json!({"skip_special_tokens": false}),
+        json!({"spaces_between_special_tokens": 1}),
+        json!({"include_stop_str_in_output": true}),
+        json!({"add_generation_prompt": false}),
+        json!({"continue_final_message": true}),
+        json!({"best_of": 4}),
+        json!({"use_beam_search": true}),
+        json!({"bad_words": ["x"]}),
+        json!({"chat_template_kwargs": {"enable_thinking": false}}),
+        json!({"guided_json": {"type": "object"}}),
+        json!({"cache_salt": "s"}),
     ];
     expect![[r#"
         unsupported_parameter tools: `tools` is not supported yet; leave it out or set `tool_choice` to "none"
@@ -210,5 +269,16 @@ fn what_is_not_done_is_said() {
         unsupported_parameter modalities: `modalities` may only hold "text"
         unsupported_parameter web_search_options: `web_search_options` is not supported by this gateway
         unsupported_parameter moderation: `moderation` is not supported by this gateway
+        unsupported_parameter skip_special_tokens: `skip_special_tokens` is only supported as true
+        unsupported_parameter spaces_between_special_tokens: `spaces_between_special_tokens` is only supported as true or false
+        unsupported_parameter include_stop_str_in_output: `include_stop_str_in_output` is only supported as false
+        unsupported_parameter add_generation_prompt: `add_generation_prompt` is only supported as true
+        unsupported_parameter continue_final_message: `continue_final_message` is only supported as false
+        unsupported_parameter best_of: `best_of` is only supported as 1
+        unsupported_parameter use_beam_search: `use_beam_search` is only supported as false
+        unsupported_parameter bad_words: `bad_words` is not supported by this gateway; leave it out
+        unsupported_parameter chat_template_kwargs: `chat_template_kwargs` is not supported by this gateway; leave it out
+        unsupported_parameter guided_json: `guided_json` is not supported by this gateway; leave it out
+        unsupported_parameter cache_salt: `cache_salt` is not supported by this gateway; leave it out
     "#]].assert_eq(&table.into_iter().map(refused).collect::<String>());
 }
