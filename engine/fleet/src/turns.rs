@@ -5,7 +5,8 @@
 //! answer whose ids are not those of its text, the ids are kept here, and the next prompt takes
 //! them. Each entry is one stretch of text up to a control token; its key is a hash of the whole
 //! conversation up to there (see [`Trail`]), so an entry serves nothing but the continuation of
-//! the conversation that it was drawn in.
+//! the conversation that it was drawn in. A prompt needs no entry: its stretches are found under
+//! the same keys again, or have the ids of their text.
 //!
 //! Whoever asks names a cache namespace, and only that one's entries are seen. A namespace loses
 //! entries to others only where it holds the most bytes of all, so what is found tells a tenant

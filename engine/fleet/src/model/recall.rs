@@ -1,5 +1,7 @@
 //! Prompts that begin with answers of this model: they get the ids that were drawn.
 
+use std::sync::Arc;
+
 use engine_api::{CacheNamespace, FinishReason, Submission, TokenId};
 use engine_text::Control;
 
@@ -43,9 +45,9 @@ impl Model {
         ids
     }
 
-    /// Remembers an answer that ended as a turn does, where its ids are not those of its text.
-    /// What was cut at a stop text or at its length, and what is no text, is not remembered: no
-    /// later prompt can say the same.
+    /// Remembers an answer whose ids are not those of its text. One that was cut at its length
+    /// may be followed by any end of a turn. What was cut at a stop text, and what is no text, is
+    /// not remembered: no later prompt can say the same.
     pub(crate) fn remember(
         &self,
         submission: &Submission,
@@ -53,11 +55,17 @@ impl Model {
         reason: FinishReason,
         turns: &Turns,
     ) {
-        let Some((end, answer)) = drawn.split_last() else { return };
-        let is_end = reason == FinishReason::Stop
-            && self.tokenizer.is_control(end.0)
-            && self.tokenizer.end_tokens().contains(&end.0);
-        if !is_end || !self.remembers() || !self.is_plain(answer) {
+        let ends = self.tokenizer.end_tokens().iter().copied();
+        let mut ends: Vec<u32> = ends.filter(|id| self.tokenizer.is_control(*id)).collect();
+        let answer = match (reason, drawn.split_last()) {
+            (FinishReason::Length, _) => drawn,
+            (FinishReason::Stop, Some((end, answer))) => {
+                ends.retain(|id| *id == end.0);
+                answer
+            }
+            (FinishReason::Stop, None) => return,
+        };
+        if ends.is_empty() || answer.is_empty() || !self.remembers() {
             return;
         }
         let prompt = &submission.prompt.ids;
@@ -74,7 +82,10 @@ impl Model {
             let (mark, plain) = marked.split_last().expect("no part of a split is empty");
             trail.mark(&self.bytes(plain), mark.0);
         }
-        turns.add(submission.namespace, trail.mark(&bytes, end.0), turn.into());
+        let turn: Arc<[TokenId]> = turn.into();
+        for end in ends {
+            turns.add(submission.namespace, trail.clone().mark(&bytes, end), turn.clone());
+        }
     }
 
     /// Whether ids say exactly the text that they were made of, and the begin token is markup.

@@ -8,6 +8,7 @@ pub(crate) type Key = [u8; 32];
 
 /// Hashes a text as a model reads it: plain text, and control tokens by their ids. Plain text is
 /// hashed with its length, so that what reads like a control token never counts as one.
+#[derive(Clone)]
 pub(crate) struct Trail(Context);
 
 impl Trail {

@@ -115,11 +115,24 @@ fn only_whole_turns_whose_ids_are_not_those_of_their_text_are_kept() {
     assert!(keeps(&ended(&[byte(0xc3).unwrap(), byte(0xa9).unwrap()])));
     let plain = model.encode(&word, Control::Never);
     assert!(!keeps(&[&plain[..], &[END]].concat()), "its text gives the same");
+}
+
+#[test]
+fn an_answer_that_was_cut_at_its_length_is_remembered_too() {
+    let model = load(None).unwrap();
+    let (word, letters) = spelled(&model);
     let turns = Turns::new(1 << 20);
     let mut submission = submission(&["a"]);
-    submission.prompt.ids = prompt.clone().into();
-    model.remember(&submission, &ended(&[]), FinishReason::Length, &turns);
+    submission.namespace = CacheNamespace([1; 16]);
+    submission.prompt.ids = ids(&model, &turns, 1, &[(Role::User, "hi")]).into();
+    let with_an_ignored_end = [&letters[..], &[END], &letters[..]].concat();
+    model.remember(&submission, &with_an_ignored_end, FinishReason::Length, &turns);
     assert!(!turns.has(submission.namespace));
+    model.remember(&submission, &letters, FinishReason::Length, &turns);
+    let chat = [(Role::User, "hi"), (Role::Assistant, word.as_str()), (Role::User, "go on")];
+    let next = ids(&model, &turns, 1, &chat);
+    assert!(next.starts_with(&[&submission.prompt.ids[..], &letters, &[END]].concat()));
+    assert_eq!(read(&model, &next), read(&model, &ids(&model, &turns, 2, &chat)));
 }
 
 proptest! {
