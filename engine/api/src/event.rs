@@ -4,6 +4,8 @@
 //! or it ends with an error. The choices of one request interleave. After a worker's death
 //! the stream goes on elsewhere with another `Placed`, and no token comes twice.
 
+use std::time::Duration;
+
 use crate::{Epoch, ModelDigest, NumericsClass, PartitionId, TokenId, ZoneId};
 
 /// Where the request runs.
@@ -88,6 +90,18 @@ pub struct Usage {
     pub cached_tokens: u32,
 }
 
+/// Where a request's time went in the worker that ended it. Together they are the time from
+/// its arrival there to its last token; what it waited elsewhere is not in them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Timings {
+    /// From its arrival to the first step that computed some of it.
+    pub queue: Duration,
+    /// From there to its first token.
+    pub prefill: Duration,
+    /// From there to its last token.
+    pub decode: Duration,
+}
+
 /// One thing that happened to a request.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Event {
@@ -97,6 +111,6 @@ pub enum Event {
     Token(Token),
     /// A choice ended.
     Finished(Finished),
-    /// Everything ended.
-    Usage(Usage),
+    /// Everything ended: what it took, in tokens and in time.
+    Usage(Usage, Timings),
 }

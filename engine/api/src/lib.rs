@@ -20,7 +20,7 @@ pub use conversation::{Conversation, FunctionCall, Message, Role, ToolCall};
 pub use engine::{BoxFuture, Engine, EventStream, ModelCard};
 pub use error::EngineError;
 pub use event::{
-    CandidateToken, Event, FinishReason, Finished, Placement, Token, TokenLogprob, Usage,
+    CandidateToken, Event, FinishReason, Finished, Placement, Timings, Token, TokenLogprob, Usage,
 };
 pub use id::{
     CacheNamespace, Epoch, ModelDigest, ModelId, NumericsClass, PartitionId, RequestId, TokenId,

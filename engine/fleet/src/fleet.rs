@@ -22,7 +22,7 @@ use crate::roster::Roster;
 use crate::sockets::Sockets;
 use crate::supervisor::Supervisor;
 use crate::turns::Turns;
-use crate::{FleetConfig, FleetError, FleetModel, PartitionConfig, PartitionStatus};
+use crate::{FleetConfig, FleetError, FleetModel, Incidents, PartitionConfig, PartitionStatus};
 
 /// Supervised workers behind the [`Engine`] trait. Dropping it kills them.
 pub struct Fleet {
@@ -79,6 +79,11 @@ impl Fleet {
         self.roster.partitions().iter().map(|partition| partition.status()).collect()
     }
 
+    /// What went wrong with requests so far.
+    pub fn incidents(&self) -> Incidents {
+        self.roster.incidents().now()
+    }
+
     /// Hears of every partition that becomes ready or ends; the number means nothing.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.roster.changes()
@@ -129,6 +134,9 @@ impl Fleet {
         }
         let seat = self.roster.seat().ok_or(EngineError::Draining)?;
         if self.roster.quarantine().has(&submission) {
+            let prompt_tokens = submission.prompt.ids.len();
+            let reason = "workers died on this prompt a moment ago";
+            tracing::warn!(request = %submission.id, prompt_tokens, reason, "request refused");
             return Err(EngineError::Quarantined);
         }
         let memory = Memory { model, turns: self.turns.clone() };

@@ -1,6 +1,6 @@
 //! What of a request has reached its reader: enough to go on anywhere else.
 
-use engine_api::{Event, Finished, Submission, Token, TokenId, Usage};
+use engine_api::{Event, Finished, Submission, Timings, Token, TokenId, Usage};
 use tokio::time::Instant;
 
 /// A request and every token of it that was delivered.
@@ -23,7 +23,7 @@ struct Choice {
 pub(crate) enum Said {
     Token(Token),
     Finished(Finished),
-    Usage(Usage),
+    Usage(Usage, Timings),
 }
 
 /// What becomes of it.
@@ -60,6 +60,11 @@ impl Journal {
         Some(Submission { deadline, ..self.submission.clone() })
     }
 
+    /// Tokens that were delivered, over all choices.
+    pub(crate) fn drawn(&self) -> usize {
+        self.choices.iter().map(|choice| choice.drawn.len()).sum()
+    }
+
     /// Tokens of each choice that need not be drawn again; empty when there are none.
     pub(crate) fn resume(&self) -> Vec<Vec<TokenId>> {
         if !self.has_begun() {
@@ -94,7 +99,7 @@ impl Journal {
         match said {
             Said::Token(token) => self.token(token),
             Said::Finished(finished) => self.finished(finished),
-            Said::Usage(usage) => self.usage(usage),
+            Said::Usage(usage, timings) => self.usage(usage, timings),
         }
     }
 
@@ -125,16 +130,15 @@ impl Journal {
         Ok(Entry::New(Event::Finished(finished)))
     }
 
-    fn usage(&mut self, usage: Usage) -> Result<Entry, Contradiction> {
+    fn usage(&mut self, usage: Usage, timings: Timings) -> Result<Entry, Contradiction> {
         if !self.choices.iter().all(|choice| choice.finished) {
             return Err(Contradiction("the end before the end of every choice"));
         }
-        let drawn: usize = self.choices.iter().map(|choice| choice.drawn.len()).sum();
         // what is settled and billed must be what was delivered
-        if usage.completion_tokens as usize != drawn {
+        if usage.completion_tokens as usize != self.drawn() {
             return Err(Contradiction("another number of tokens"));
         }
-        Ok(Entry::New(Event::Usage(usage)))
+        Ok(Entry::New(Event::Usage(usage, timings)))
     }
 }
 

@@ -96,7 +96,7 @@ impl Journey {
             result = self.travel() => result,
             () = roster.halted() => Err(EngineError::Draining),
         };
-        if matches!(result, Err(_) | Ok(Event::Usage(_))) {
+        if matches!(result, Err(_) | Ok(Event::Usage(..))) {
             self.attempt = None;
             self.seat = None;
         }
@@ -131,6 +131,7 @@ impl Journey {
                 }
                 Ok(Word::Failed(error)) => self.failed(error).await?,
                 Err(Ended::Paused) => {
+                    self.roster.incidents().paused();
                     info!(request = %self.id(), "the reader has caught up; going on");
                     self.attempt = None;
                 }
@@ -245,10 +246,14 @@ impl Journey {
         self.placed = None;
         warn!(request = %self.id(), charged, "the worker of a request is gone");
         if charged && self.journal.count_death() >= DEATHS_MAX {
-            error!(request = %self.id(), "request quarantined: workers died on it");
+            let prompt_tokens = self.journal.submission().prompt.ids.len();
+            let (drawn_tokens, reason) = (self.journal.drawn(), "workers died on it");
+            error!(request = %self.id(), prompt_tokens, drawn_tokens, reason, "request quarantined");
             self.roster.quarantine().add(self.journal.submission());
+            self.roster.incidents().quarantined();
             return Err(EngineError::Quarantined);
         }
+        self.roster.incidents().resumed();
         Ok(())
     }
 

@@ -7,6 +7,7 @@
 mod config;
 mod error;
 mod fleet;
+mod incidents;
 mod journal;
 mod journey;
 mod launch;
@@ -26,4 +27,4 @@ mod turns;
 pub use config::{FleetConfig, FleetLimits, FleetModel, PartitionConfig, WorkerCommand};
 pub use error::FleetError;
 pub use fleet::Fleet;
-pub use status::{PartitionLoad, PartitionState, PartitionStatus};
+pub use status::{Incidents, PartitionCounters, PartitionLoad, PartitionState, PartitionStatus};

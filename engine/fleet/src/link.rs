@@ -27,6 +27,8 @@ const PROBATION_TOKENS: u32 = 4;
 pub(crate) struct LinkConfig {
     /// Where it runs: from the operator and from the worker's greeting.
     pub(crate) placement: Placement,
+    /// Positions of one block of the worker's.
+    pub(crate) block_tokens: u32,
     /// Where frames go.
     pub(crate) outbox: Outbox,
     /// Requests at most.
@@ -171,8 +173,8 @@ impl Link {
         for (stream, finished) in step.finished {
             self.deliver(&mut state, stream, Word::Said(Said::Finished(finished)));
         }
-        for (stream, usage) in step.usage {
-            self.deliver(&mut state, stream, Word::Said(Said::Usage(usage)));
+        for (stream, usage, timings) in step.usage {
+            self.deliver(&mut state, stream, Word::Said(Said::Usage(usage, timings)));
             state.open.remove(&stream);
         }
         for (stream, error) in step.failed {
@@ -202,7 +204,13 @@ impl Link {
         }
     }
 
-    /// The worker says how busy it is.
+    /// Positions of one block of the worker's.
+    pub(crate) fn block_tokens(&self) -> u32 {
+        self.config.block_tokens
+    }
+
+    /// The worker says how busy it is. What comes after the end is not counted: the end has
+    /// taken the sum.
     pub(crate) fn set_load(&self, load: Load) {
         self.lock().load = load;
     }

@@ -6,7 +6,7 @@ use engine_api::Epoch;
 use tokio::sync::watch;
 
 use crate::link::Link;
-use crate::{PartitionConfig, PartitionLoad, PartitionState, PartitionStatus};
+use crate::{PartitionConfig, PartitionCounters, PartitionLoad, PartitionState, PartitionStatus};
 
 /// Shared by its supervisor, which alone changes it, and by whoever places requests.
 pub(crate) struct Partition {
@@ -23,6 +23,8 @@ struct State {
     failures: u32,
     last_failure: Option<String>,
     link: Option<Arc<Link>>,
+    /// What the workers before the one on the link have done.
+    done: PartitionCounters,
 }
 
 impl Partition {
@@ -34,6 +36,7 @@ impl Partition {
             failures: 0,
             last_failure: None,
             link: None,
+            done: PartitionCounters::default(),
         };
         Self { config, state: Mutex::new(state), changes }
     }
@@ -64,7 +67,11 @@ impl Partition {
                 waiting: load.waiting,
                 blocks_used: load.blocks_used,
                 blocks_total: load.blocks_total,
+                blocks_cached: load.blocks_cached,
+                blocks_pinned: load.blocks_pinned,
+                block_tokens: state.link.as_ref().map_or(0, |link| link.block_tokens()),
             },
+            done: state.done.and(load.counters),
         }
     }
 
@@ -110,6 +117,9 @@ impl Partition {
         }
         state.state = next;
         let link = state.link.take();
+        if let Some(link) = &link {
+            state.done = state.done.and(link.load().counters);
+        }
         drop(state);
         if let Some(link) = link {
             link.close();

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::FleetLimits;
+use crate::incidents::IncidentCounts;
 use crate::partition::Partition;
 use crate::quarantine::Quarantine;
 
@@ -15,6 +16,7 @@ pub(crate) struct Roster {
     partitions: Vec<Arc<Partition>>,
     limits: FleetLimits,
     quarantine: Quarantine,
+    incidents: IncidentCounts,
     changes: watch::Receiver<u64>,
     phase: watch::Sender<Phase>,
     requests: watch::Sender<usize>,
@@ -44,7 +46,8 @@ impl Roster {
         let quarantine = Quarantine::new(limits.quarantine);
         let (phase, _) = watch::channel(Phase::Open);
         let (requests, _) = watch::channel(0);
-        Self { partitions, limits, quarantine, changes, phase, requests }
+        let incidents = IncidentCounts::default();
+        Self { partitions, limits, quarantine, incidents, changes, phase, requests }
     }
 
     pub(crate) fn partitions(&self) -> &[Arc<Partition>] {
@@ -57,6 +60,10 @@ impl Roster {
 
     pub(crate) fn quarantine(&self) -> &Quarantine {
         &self.quarantine
+    }
+
+    pub(crate) fn incidents(&self) -> &IncidentCounts {
+        &self.incidents
     }
 
     /// Hears of every partition that becomes ready or ends.

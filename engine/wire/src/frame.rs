@@ -1,7 +1,8 @@
 //! Frames as both ends work with them: checked, in the engine's own types.
 
 use engine_api::{
-    EngineError, Epoch, Finished, ModelDigest, NumericsClass, Submission, Token, TokenId, Usage,
+    EngineError, Epoch, Finished, ModelDigest, NumericsClass, Submission, Timings, Token, TokenId,
+    Usage,
 };
 
 /// Names a request on one connection; made by the fleet, never used twice.
@@ -103,7 +104,7 @@ pub struct Step {
     /// Choices that ended.
     pub finished: Vec<(StreamId, Finished)>,
     /// Requests that ended well.
-    pub usage: Vec<(StreamId, Usage)>,
+    pub usage: Vec<(StreamId, Usage, Timings)>,
     /// Requests that did not.
     pub failed: Vec<(StreamId, EngineError)>,
 }
@@ -128,10 +129,31 @@ pub struct Load {
     pub running: u32,
     /// Requests in the queue.
     pub waiting: u32,
-    /// Blocks in use.
+    /// Blocks that requests hold.
     pub blocks_used: u32,
     /// Blocks in all.
     pub blocks_total: u32,
+    /// Blocks that no request holds, but whose content the prefix cache still knows.
+    pub blocks_cached: u32,
+    /// Blocks that the prefix cache may not give away.
+    pub blocks_pinned: u32,
+    /// What it has done so far.
+    pub counters: Counters,
+}
+
+/// What a worker has done since it started. None of these ever falls.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counters {
+    /// How often a sequence had to give its blocks back.
+    pub preemptions: u64,
+    /// Prompt tokens of the requests that reached their first token.
+    pub prompt_tokens: u64,
+    /// Tokens that were drawn.
+    pub generation_tokens: u64,
+    /// Prompt tokens that were looked up in the prefix cache.
+    pub prefix_queries: u64,
+    /// Prompt tokens that were found there.
+    pub prefix_hits: u64,
 }
 
 /// A sign of life of the thread that computes.

@@ -276,6 +276,18 @@ pub struct Usage {
     pub completion_tokens: u32,
     #[prost(uint32, tag = "4")]
     pub cached_tokens: u32,
+    #[prost(message, optional, tag = "5")]
+    pub timings: ::core::option::Option<Timings>,
+}
+/// Where the time went, in microseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Timings {
+    #[prost(uint64, tag = "1")]
+    pub queue_us: u64,
+    #[prost(uint64, tag = "2")]
+    pub prefill_us: u64,
+    #[prost(uint64, tag = "3")]
+    pub decode_us: u64,
 }
 /// The last word on a request that did not.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -345,6 +357,28 @@ pub struct Load {
     pub blocks_used: u32,
     #[prost(uint32, tag = "4")]
     pub blocks_total: u32,
+    #[prost(uint32, tag = "5")]
+    pub blocks_cached: u32,
+    #[prost(uint32, tag = "6")]
+    pub blocks_pinned: u32,
+    #[prost(message, optional, tag = "7")]
+    pub counters: ::core::option::Option<Counters>,
+}
+/// Since the worker started; none ever falls.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Counters {
+    #[prost(uint64, tag = "1")]
+    pub preemptions: u64,
+    #[prost(uint64, tag = "2")]
+    pub prompt_tokens: u64,
+    #[prost(uint64, tag = "3")]
+    pub generation_tokens: u64,
+    /// tokens
+    #[prost(uint64, tag = "4")]
+    pub prefix_queries: u64,
+    /// tokens
+    #[prost(uint64, tag = "5")]
+    pub prefix_hits: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Heartbeat {

@@ -20,7 +20,9 @@ mod proto {
 
 pub use client::{WorkerLink, connect};
 pub use error::{FrameError, WireError};
-pub use frame::{Down, Heartbeat, Hello, Load, Loading, Step, StreamId, Submit, Up, Welcome};
+pub use frame::{
+    Counters, Down, Heartbeat, Hello, Load, Loading, Step, StreamId, Submit, Up, Welcome,
+};
 pub use outbox::Outbox;
 pub use server::{Connection, DownFrames, serve};
 pub use socket::{Listener, private_dir};

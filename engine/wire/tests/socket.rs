@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use engine_api::{Epoch, ModelDigest, NumericsClass, Usage};
+use engine_api::{Epoch, ModelDigest, NumericsClass, Timings, Usage};
 use engine_wire::bounds::{CREDIT_MAX, PROTOCOL, STEP_EVENTS_MAX};
 use engine_wire::{
     Connection, Down, Listener, Loading, Step, StreamId, Up, Welcome, WireError, WorkerLink,
@@ -71,7 +71,9 @@ async fn frames_go_both_ways_in_order() {
     assert_eq!(worker.down.next().await.unwrap(), Some(Down::Credit(2)));
 
     // the largest step that there may be
-    let usage = (0..STEP_EVENTS_MAX as u64).map(|n| (StreamId(n), Usage::default())).collect();
+    let usage = (0..STEP_EVENTS_MAX as u64)
+        .map(|n| (StreamId(n), Usage::default(), Timings::default()))
+        .collect();
     let step = Up::Step(Step { usage, ..Step::empty(Epoch(7), 1) });
     worker.up.send(step.clone()).await.unwrap();
     assert_eq!(fleet.next().await.unwrap(), Some(step));

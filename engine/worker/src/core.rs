@@ -44,6 +44,10 @@ pub struct Core {
     started: Instant,
     /// Events that the next step brings along.
     pending: Vec<(SequenceKey, CoreEvent)>,
+    /// Prompt tokens of the requests that reached their first token, since the start.
+    prompt_tokens: u64,
+    /// Tokens drawn since the start.
+    generation_tokens: u64,
 }
 
 impl Core {
@@ -86,6 +90,8 @@ impl Core {
             drafts: Drafts::new(config.draft_tokens_max),
             started: Instant::now(),
             pending: Vec::new(),
+            prompt_tokens: 0,
+            generation_tokens: 0,
         })
     }
 
@@ -116,10 +122,10 @@ impl Core {
         let (request, events) =
             Request::new(key.clone(), submission, &resume, bounds, &self.tokenizer)?;
         let number = self.next_number;
-        let arrivals = self.arrivals(number, &request);
+        let now = self.started.elapsed();
+        let arrivals = self.arrivals(number, &request, now);
         if !arrivals.is_empty() {
-            let now = self.started.elapsed();
-            self.scheduler.submit(arrivals, now).map_err(|refusal| self.refused(refusal))?;
+            self.scheduler.submit(arrivals, now).map_err(|why| self.refused(&request, why))?;
             self.next_number += 1;
             self.requests.insert(number, request);
             self.numbers.insert(key.clone(), number);
@@ -129,7 +135,7 @@ impl Core {
     }
 
     /// The sequences of a request that are left to compute.
-    fn arrivals(&self, number: u64, request: &Request) -> Vec<Arrival> {
+    fn arrivals(&self, number: u64, request: &Request, now: Duration) -> Vec<Arrival> {
         let submission = &request.submission;
         let root = Root::new(&self.card.digest, submission.namespace);
         let arrival = |choice| Arrival {
@@ -138,8 +144,8 @@ impl Core {
             whole: request.whole(),
             chain: Chain::new(root, request.tokens(choice)),
             share: submission.share,
-            priority: 0,
-            deadline: None,
+            priority: submission.priority.get(),
+            deadline: submission.deadline.map(|left| now + left),
         };
         request.open().map(arrival).collect()
     }
@@ -161,12 +167,19 @@ impl Core {
     /// How busy it is.
     pub fn load_now(&self) -> Load {
         let (blocks_used, blocks_total) = self.scheduler.blocks();
+        let counters = self.scheduler.counters();
         Load {
             running: self.scheduler.running() as u32,
             waiting: self.scheduler.waiting() as u32,
             blocks_used,
             blocks_total,
-            preemptions: self.scheduler.counters().preemptions,
+            blocks_cached: self.scheduler.idle_blocks(),
+            blocks_pinned: self.scheduler.pinned(),
+            preemptions: counters.preemptions,
+            prompt_tokens: self.prompt_tokens,
+            generation_tokens: self.generation_tokens,
+            prefix_queries: counters.prefix_queries,
+            prefix_hits: counters.prefix_hits,
         }
     }
 
@@ -181,14 +194,24 @@ impl Core {
         }
     }
 
-    fn refused(&self, refusal: Refusal) -> EngineError {
+    /// When it may go better: after as many rounds as the queue is longer than what runs at once.
+    fn retry_after(&self) -> Duration {
+        let rounds = self.scheduler.waiting() / self.scheduler.running().max(1);
+        Duration::from_secs((rounds as u64).clamp(1, RETRY_SECONDS_MAX))
+    }
+
+    /// Says no, and to the operator how large what is refused was.
+    fn refused(&self, request: &Request, refusal: Refusal) -> EngineError {
+        tracing::info!(
+            request = %request.key.request,
+            prompt_tokens = request.submission.prompt.ids.len(),
+            max_tokens = request.ending.tokens_max,
+            choices = request.choices.len(),
+            reason = refusal.reason(),
+            "request refused"
+        );
         match refusal {
-            Refusal::Full => {
-                // as many rounds as the queue is longer than what runs at once
-                let rounds = self.scheduler.waiting() / self.scheduler.running().max(1);
-                let seconds = (rounds as u64).clamp(1, RETRY_SECONDS_MAX);
-                EngineError::Overloaded { retry_after: Duration::from_secs(seconds) }
-            }
+            Refusal::Full => EngineError::Overloaded { retry_after: self.retry_after() },
             Refusal::NeverFits { pool } => EngineError::Invalid {
                 param: "max_tokens",
                 message: format!(

@@ -1,6 +1,6 @@
 //! What a core says after a step.
 
-use engine_api::{EngineError, Finished, RequestId, Token, Usage};
+use engine_api::{EngineError, Finished, RequestId, Timings, Token, Usage};
 
 /// A request's name in a worker that serves several fleets.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -21,7 +21,7 @@ pub enum CoreEvent {
     /// A choice ended.
     Finished(Finished),
     /// Everything ended.
-    Usage(Usage),
+    Usage(Usage, Timings),
     /// The request is given up; nothing more comes of it.
     Failed(EngineError),
 }

@@ -3,6 +3,7 @@
 //! [`Core`] is all of it. A step reads `plan -> forward -> sample -> commit`.
 
 mod args;
+mod clock;
 mod core;
 mod event;
 mod kv;

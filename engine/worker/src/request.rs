@@ -3,6 +3,7 @@
 use engine_api::{EngineError, Finished, Submission, TokenId, Usage};
 use engine_text::Tokenizer;
 
+use crate::clock::Clock;
 use crate::event::{CoreEvent, SequenceKey};
 use crate::sequence::{Ending, Sequence};
 use crate::trace;
@@ -28,6 +29,8 @@ pub(crate) struct Request {
     pub(crate) choices: Vec<Sequence>,
     /// Prompt tokens that were in the prefix cache when the request started for the first time.
     pub(crate) cached_tokens: Option<u32>,
+    /// Where its time goes.
+    pub(crate) clock: Clock,
     /// Open as long as the request is.
     pub(crate) span: tracing::Span,
 }
@@ -58,8 +61,8 @@ impl Request {
         let count = submission.choices.get() as usize;
         let choices = (0..count).map(|_| Sequence::new(stopping)).collect();
         let span = trace::request(&submission);
-        let cached_tokens = None;
-        let mut request = Self { key, submission, ending, choices, cached_tokens, span };
+        let (cached_tokens, clock) = (None, Clock::new());
+        let mut request = Self { key, submission, ending, choices, cached_tokens, clock, span };
         let events = request.replay(resume, bounds, tokenizer)?;
         Ok((request, events))
     }
@@ -89,7 +92,8 @@ impl Request {
                 }));
             }
         }
-        events.extend(self.usage().map(CoreEvent::Usage));
+        let timings = self.clock.timings();
+        events.extend(self.usage().map(|usage| CoreEvent::Usage(usage, timings)));
         Ok(events)
     }
 

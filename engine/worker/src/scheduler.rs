@@ -47,6 +47,16 @@ pub(crate) enum Refusal {
     },
 }
 
+impl Refusal {
+    /// For the log.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::Full => "the queue is full",
+            Self::NeverFits { .. } => "the pool can never hold it",
+        }
+    }
+}
+
 /// What happened since the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Counters {
@@ -212,7 +222,12 @@ impl Scheduler {
         self.store.used()
     }
 
-    /// Blocks that are kept by a pin alone.
+    /// Blocks that are kept for the prefix cache alone, of all groups.
+    pub(crate) fn idle_blocks(&self) -> u32 {
+        self.store.idle_blocks()
+    }
+
+    /// Those of them that a pin keeps.
     pub(crate) fn pinned(&self) -> u32 {
         self.store.pinned()
     }

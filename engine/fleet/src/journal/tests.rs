@@ -25,7 +25,7 @@ fn finished(choice: u8) -> Said {
 }
 
 fn usage(completion_tokens: u32) -> Said {
-    Said::Usage(Usage { completion_tokens, ..Usage::default() })
+    Said::Usage(Usage { completion_tokens, ..Usage::default() }, Timings::default())
 }
 
 fn is_new(entry: Result<Entry, Contradiction>) -> bool {

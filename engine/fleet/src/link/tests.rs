@@ -1,7 +1,8 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use engine_api::{
-    Epoch, FinishReason, Finished, ModelDigest, NumericsClass, PartitionId, Token, Usage, ZoneId,
+    Epoch, FinishReason, Finished, ModelDigest, NumericsClass, PartitionId, Timings, Token, Usage,
+    ZoneId,
 };
 use futures_util::FutureExt;
 
@@ -19,7 +20,8 @@ fn link() -> Arc<Link> {
         numerics: NumericsClass::new("cpu"),
     };
     let outbox = Outbox::detached();
-    Link::new(LinkConfig { placement, outbox, requests_max: 4, stream_events_max: 8 })
+    let (requests_max, stream_events_max, block_tokens) = (4, 8, 32);
+    Link::new(LinkConfig { placement, block_tokens, outbox, requests_max, stream_events_max })
 }
 
 fn open(link: &Arc<Link>) -> Attempt {
@@ -119,7 +121,7 @@ fn a_finished_request_makes_room() {
     let finished = Finished { choice: 0, reason: FinishReason::Stop, text: String::new() };
     let mut step = tokens(1, 1, 0..1);
     step.finished.push((StreamId(1), finished));
-    step.usage.push((StreamId(1), Usage::default()));
+    step.usage.push((StreamId(1), Usage::default(), Timings::default()));
     assert_eq!(link.take(step), Ok(3));
     assert_eq!(link.burden(), 0);
     assert_eq!(waiting(&mut attempt), 3);

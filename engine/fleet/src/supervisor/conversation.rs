@@ -114,6 +114,7 @@ impl Conversation<'_> {
         };
         Ok(Link::new(LinkConfig {
             placement,
+            block_tokens: welcome.block_tokens,
             outbox: worker.outbox().clone(),
             requests_max: self.limits.requests_per_worker_max,
             stream_events_max: self.limits.stream_events_max,

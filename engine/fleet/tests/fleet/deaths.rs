@@ -1,7 +1,7 @@
 //! Workers that die while they answer.
 
 use engine_api::{Choices, EngineError, StopStrings, TokenId};
-use engine_fleet::{Fleet, PartitionState};
+use engine_fleet::{Fleet, PartitionState, PartitionStatus};
 use futures_util::future::join_all;
 use libtest_mimic::Trial;
 
@@ -19,6 +19,7 @@ pub fn trials() -> Vec<Trial> {
         trial("poison_is_quarantined_alone", poison_is_quarantined_alone),
         trial("a_hanging_worker_is_replaced", a_hanging_worker_is_replaced),
         trial("nobody_waits_for_ever", nobody_waits_for_ever),
+        trial("counters_outlive_their_workers", counters_outlive_their_workers),
     ]
 }
 
@@ -125,6 +126,9 @@ async fn poison_is_quarantined_alone() {
     let (bad, rest) =
         tokio::join!(answer(&fleet, poison()), join_all(readings.into_iter().map(Reading::rest)),);
     assert_eq!(bad, Err(EngineError::Quarantined));
+    let incidents = fleet.incidents();
+    assert_eq!(incidents.quarantined, 1, "{incidents:?}");
+    assert!(incidents.resumed >= 6, "the poison once and the five beside it: {incidents:?}");
     for (number, result) in rest.into_iter().enumerate() {
         assert_eq!(result.unwrap().0, expected[number], "request {number}");
     }
@@ -163,4 +167,27 @@ async fn nobody_waits_for_ever() {
         Err(EngineError::Unavailable { .. }) => {}
         other => panic!("{other:?}"),
     }
+}
+
+async fn counters_outlive_their_workers() {
+    let site = Site::new();
+    let fleet = started(site.config(&["a"])).await;
+    let (prompt, drawn) = (site.submission(1, 50).prompt.ids.len() as u64, 50);
+    let mut expected = (0, 0);
+    for round in 1..=3 {
+        answer(&fleet, site.submission(1, 50)).await.unwrap();
+        expected = (round * prompt, round * drawn);
+        let counted = |all: &[PartitionStatus]| {
+            (all[0].done.prompt_tokens, all[0].done.generation_tokens) == expected
+        };
+        until(&fleet, counted).await;
+        kill(pid(&fleet, 0), "9");
+        until(&fleet, |all| all[0].epoch.0 == round + 1 && all[0].pid.is_some()).await;
+        let done = fleet.partitions()[0].done;
+        assert_eq!((done.prompt_tokens, done.generation_tokens), expected, "after the death");
+        until(&fleet, |all| all[0].state == PartitionState::Ready).await;
+    }
+    let done = fleet.partitions()[0].done;
+    assert_eq!((done.prompt_tokens, done.generation_tokens), expected);
+    assert_eq!(fleet.incidents(), Default::default(), "nobody was on these workers");
 }

@@ -195,7 +195,7 @@ impl Reading {
                 assert_eq!(before, None, "a choice ended twice");
                 self.answer.texts[choice].push_str(&finished.text);
             }
-            Some(Ok(Event::Usage(usage))) => self.answer.usage = Some(usage),
+            Some(Ok(Event::Usage(usage, _))) => self.answer.usage = Some(usage),
         }
         Ok(true)
     }

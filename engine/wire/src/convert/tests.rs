@@ -8,8 +8,8 @@ use engine_api::{
     CacheNamespace, CandidateToken, Choices, EngineError, Epoch, FinishReason, Finished, LogitBias,
     MaxTokens, MinP, ModelDigest, ModelId, NumericsClass, Penalty, Priority, Prompt,
     RepetitionPenalty, RequestId, Sampling, Seed, Share, StopStrings, StopTokens, Stopping,
-    Submission, Temperature, Token, TokenId, TokenLogprob, TopK, TopLogprobs, TopP, TraceContext,
-    Usage, ZoneId,
+    Submission, Temperature, Timings, Token, TokenId, TokenLogprob, TopK, TopLogprobs, TopP,
+    TraceContext, Usage, ZoneId,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -17,7 +17,9 @@ use proptest::prelude::*;
 use prost::Message;
 
 use crate::bounds::{CREDIT_MAX, DEADLINE_MS_MAX, RETRY_AFTER_MS_MAX, STEP_EVENTS_MAX};
-use crate::{Down, Heartbeat, Hello, Load, Loading, Step, StreamId, Submit, Up, Welcome, proto};
+use crate::{
+    Counters, Down, Heartbeat, Hello, Load, Loading, Step, StreamId, Submit, Up, Welcome, proto,
+};
 
 fn name() -> impl Strategy<Value = String> {
     "[a-zA-Zäß0-9._:/ -]{1,40}"
@@ -157,6 +159,13 @@ fn usage() -> impl Strategy<Value = Usage> {
     })
 }
 
+fn timings() -> impl Strategy<Value = Timings> {
+    any::<[u64; 3]>().prop_map(|micros| {
+        let [queue, prefill, decode] = micros.map(Duration::from_micros);
+        Timings { queue, prefill, decode }
+    })
+}
+
 fn failure() -> impl Strategy<Value = EngineError> {
     let wait = || (0..=RETRY_AFTER_MS_MAX).prop_map(Duration::from_millis);
     let param = || prop::sample::select(super::failure::NAMES.to_vec());
@@ -185,7 +194,7 @@ fn step() -> impl Strategy<Value = Step> {
     let events = (
         vec((stream(), token()), 0..6),
         vec((stream(), finished()), 0..4),
-        vec((stream(), usage()), 0..4),
+        vec((stream(), usage(), timings()), 0..4),
         vec((stream(), failure()), 0..4),
     );
     (any::<u64>(), any::<u64>(), events).prop_map(
@@ -217,6 +226,23 @@ fn welcome() -> impl Strategy<Value = Welcome> {
     })
 }
 
+fn load() -> impl Strategy<Value = Load> {
+    let counters = any::<[u64; 5]>().prop_map(
+        |[preemptions, prompt_tokens, generation_tokens, prefix_queries, prefix_hits]| Counters {
+            preemptions,
+            prompt_tokens,
+            generation_tokens,
+            prefix_queries,
+            prefix_hits,
+        },
+    );
+    (any::<[u32; 6]>(), counters).prop_map(|([running, waiting, blocks @ ..], counters)| {
+        let blocks_total = blocks.into_iter().max().unwrap_or_default();
+        let [blocks_used, blocks_cached, blocks_pinned, _] = blocks;
+        Load { running, waiting, blocks_used, blocks_total, blocks_cached, blocks_pinned, counters }
+    })
+}
+
 fn up() -> impl Strategy<Value = Up> {
     prop_oneof![
         (any::<u32>(), any::<u32>()).prop_map(|(left, right)| Up::Loading(Loading {
@@ -226,12 +252,7 @@ fn up() -> impl Strategy<Value = Up> {
         welcome().prop_map(Up::Welcome),
         ".{0,60}".prop_map(Up::Refused),
         step().prop_map(Up::Step),
-        any::<[u32; 4]>().prop_map(|[running, waiting, left, right]| Up::Load(Load {
-            running,
-            waiting,
-            blocks_used: left.min(right),
-            blocks_total: left.max(right)
-        })),
+        load().prop_map(Up::Load),
         (any::<u64>(), any::<bool>())
             .prop_map(|(steps, busy)| Up::Heartbeat(Heartbeat { steps, busy })),
     ]
@@ -450,8 +471,17 @@ fn frames_from_a_worker_are_bounded() {
     let failed = vec![proto::Failed { stream: 1, error: Some(error) }];
     let step = proto::Step { failed, ..Default::default() };
     assert_eq!(refused(proto::up::Frame::Step(step)), "failed.invalid.param");
-    let load = proto::Load { blocks_used: 2, blocks_total: 1, ..Default::default() };
-    assert_eq!(refused(proto::up::Frame::Load(load)), "load.blocks_used");
+    for (load, field) in [
+        (proto::Load { blocks_used: 2, ..Default::default() }, "load.blocks_used"),
+        (proto::Load { blocks_cached: 2, ..Default::default() }, "load.blocks_cached"),
+        (proto::Load { blocks_pinned: 2, ..Default::default() }, "load.blocks_pinned"),
+        (proto::Load::default(), "load.counters"),
+    ] {
+        let load = proto::Load { blocks_total: 1, ..load };
+        assert_eq!(refused(proto::up::Frame::Load(load)), field);
+    }
+    let usage = proto::Step { usage: vec![proto::Usage::default()], ..Default::default() };
+    assert_eq!(refused(proto::up::Frame::Step(usage)), "usage.timings");
     assert_eq!(Up::try_from(proto::Up { frame: None }).unwrap_err().field, "up.frame");
     assert_eq!(Down::try_from(proto::Down { frame: None }).unwrap_err().field, "down.frame");
 }

@@ -1,8 +1,10 @@
 //! Frames from the worker.
 
+use std::time::Duration;
+
 use engine_api::{
-    CandidateToken, EngineError, Epoch, FinishReason, Finished, NumericsClass, Token, TokenId,
-    TokenLogprob, Usage,
+    CandidateToken, EngineError, Epoch, FinishReason, Finished, NumericsClass, Timings, Token,
+    TokenId, TokenLogprob, Usage,
 };
 
 use super::{at_most, byte, cut, digest, name, positive, present, text};
@@ -10,7 +12,7 @@ use crate::bounds::{
     MESSAGE_BYTES_MAX, STEP_EVENTS_MAX, TEXT_BYTES_MAX, TOKEN_BYTES_MAX, TOP_LOGPROBS_MAX,
 };
 use crate::proto::{self, up::Frame};
-use crate::{FrameError, Heartbeat, Load, Loading, Step, StreamId, Up, Welcome};
+use crate::{Counters, FrameError, Heartbeat, Load, Loading, Step, StreamId, Up, Welcome};
 
 impl From<Up> for proto::Up {
     fn from(up: Up) -> Self {
@@ -21,9 +23,7 @@ impl From<Up> for proto::Up {
                 Frame::Refused(proto::Refused { reason: cut(reason, MESSAGE_BYTES_MAX) })
             }
             Up::Step(step) => Frame::Step(step.into()),
-            Up::Load(Load { running, waiting, blocks_used, blocks_total }) => {
-                Frame::Load(proto::Load { running, waiting, blocks_used, blocks_total })
-            }
+            Up::Load(load) => Frame::Load(load.into()),
             Up::Heartbeat(Heartbeat { steps, busy }) => {
                 Frame::Heartbeat(proto::Heartbeat { steps, busy })
             }
@@ -88,15 +88,66 @@ impl TryFrom<proto::Welcome> for Welcome {
     }
 }
 
+impl From<Load> for proto::Load {
+    fn from(load: Load) -> Self {
+        let Load {
+            running,
+            waiting,
+            blocks_used,
+            blocks_total,
+            blocks_cached,
+            blocks_pinned,
+            counters,
+        } = load;
+        let counters = Some(counters.into());
+        Self { running, waiting, blocks_used, blocks_total, blocks_cached, blocks_pinned, counters }
+    }
+}
+
 impl TryFrom<proto::Load> for Load {
     type Error = FrameError;
 
     fn try_from(load: proto::Load) -> Result<Self, FrameError> {
-        let proto::Load { running, waiting, blocks_used, blocks_total } = load;
-        if blocks_used > blocks_total {
-            return Err(FrameError::new("load.blocks_used", "is above `blocks_total`"));
+        let total = load.blocks_total;
+        for (blocks, field) in [
+            (load.blocks_used, "load.blocks_used"),
+            (load.blocks_cached, "load.blocks_cached"),
+            (load.blocks_pinned, "load.blocks_pinned"),
+        ] {
+            if blocks > total {
+                return Err(FrameError::new(field, "is above `blocks_total`"));
+            }
         }
-        Ok(Self { running, waiting, blocks_used, blocks_total })
+        Ok(Self {
+            running: load.running,
+            waiting: load.waiting,
+            blocks_used: load.blocks_used,
+            blocks_total: total,
+            blocks_cached: load.blocks_cached,
+            blocks_pinned: load.blocks_pinned,
+            counters: present(load.counters, "load.counters")?.into(),
+        })
+    }
+}
+
+impl From<Counters> for proto::Counters {
+    fn from(counters: Counters) -> Self {
+        let Counters { preemptions, prompt_tokens, generation_tokens, prefix_queries, prefix_hits } =
+            counters;
+        Self { preemptions, prompt_tokens, generation_tokens, prefix_queries, prefix_hits }
+    }
+}
+
+impl From<proto::Counters> for Counters {
+    fn from(counters: proto::Counters) -> Self {
+        let proto::Counters {
+            preemptions,
+            prompt_tokens,
+            generation_tokens,
+            prefix_queries,
+            prefix_hits,
+        } = counters;
+        Self { preemptions, prompt_tokens, generation_tokens, prefix_queries, prefix_hits }
     }
 }
 
@@ -132,7 +183,7 @@ impl TryFrom<proto::Step> for Step {
             sequence: step.sequence,
             tokens: step.tokens.into_iter().map(token_of).collect::<Result<_, _>>()?,
             finished: step.finished.into_iter().map(finished_of).collect::<Result<_, _>>()?,
-            usage: step.usage.into_iter().map(usage_of).collect(),
+            usage: step.usage.into_iter().map(usage_of).collect::<Result<_, _>>()?,
             failed: step.failed.into_iter().map(failed).collect::<Result<_, FrameError>>()?,
         })
     }
@@ -233,14 +284,26 @@ fn finished_of(finished: proto::Finished) -> Result<(StreamId, Finished), FrameE
     Ok((stream, Finished { choice, reason, text }))
 }
 
-impl From<(StreamId, Usage)> for proto::Usage {
-    fn from((stream, usage): (StreamId, Usage)) -> Self {
+impl From<(StreamId, Usage, Timings)> for proto::Usage {
+    fn from((stream, usage, timings): (StreamId, Usage, Timings)) -> Self {
         let Usage { prompt_tokens, completion_tokens, cached_tokens } = usage;
-        Self { stream: stream.0, prompt_tokens, completion_tokens, cached_tokens }
+        let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let Timings { queue, prefill, decode } = timings;
+        let timings =
+            proto::Timings { queue_us: us(queue), prefill_us: us(prefill), decode_us: us(decode) };
+        let (stream, timings) = (stream.0, Some(timings));
+        Self { stream, prompt_tokens, completion_tokens, cached_tokens, timings }
     }
 }
 
-fn usage_of(usage: proto::Usage) -> (StreamId, Usage) {
-    let proto::Usage { stream, prompt_tokens, completion_tokens, cached_tokens } = usage;
-    (StreamId(stream), Usage { prompt_tokens, completion_tokens, cached_tokens })
+fn usage_of(usage: proto::Usage) -> Result<(StreamId, Usage, Timings), FrameError> {
+    let proto::Usage { stream, prompt_tokens, completion_tokens, cached_tokens, timings } = usage;
+    let proto::Timings { queue_us, prefill_us, decode_us } = present(timings, "usage.timings")?;
+    let timings = Timings {
+        queue: Duration::from_micros(queue_us),
+        prefill: Duration::from_micros(prefill_us),
+        decode: Duration::from_micros(decode_us),
+    };
+    let usage = Usage { prompt_tokens, completion_tokens, cached_tokens };
+    Ok((StreamId(stream), usage, timings))
 }

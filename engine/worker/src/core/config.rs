@@ -66,17 +66,30 @@ pub struct CoreCard {
     pub block_tokens: u32,
 }
 
-/// How busy a core is. Sequences are counted, not requests: each choice is one.
+/// How busy a core is, and what it has done since its start. Sequences are counted, not
+/// requests: each choice is one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Load {
     /// Sequences that hold blocks.
     pub running: u32,
     /// Sequences that wait for blocks or a place.
     pub waiting: u32,
-    /// Blocks in use.
+    /// Blocks that sequences hold.
     pub blocks_used: u32,
     /// Blocks in all.
     pub blocks_total: u32,
-    /// How often a sequence had to give its blocks back, since the start.
+    /// Blocks that no sequence holds, but whose content the prefix cache still knows.
+    pub blocks_cached: u32,
+    /// Blocks that the prefix cache may not give away.
+    pub blocks_pinned: u32,
+    /// How often a sequence had to give its blocks back.
     pub preemptions: u64,
+    /// Prompt tokens of the requests that reached their first token.
+    pub prompt_tokens: u64,
+    /// Tokens that were drawn, over all choices.
+    pub generation_tokens: u64,
+    /// Prompt tokens that were looked up in the prefix cache.
+    pub prefix_queries: u64,
+    /// Prompt tokens that were found there.
+    pub prefix_hits: u64,
 }

@@ -47,20 +47,37 @@ impl Core {
         }
     }
 
-    /// What a plan decided about sequences beside what it computes.
+    /// What a plan decided about sequences beside what it computes. Says who had to give way,
+    /// and who came too late: lengths only, never what is written in them.
     fn note(&mut self, plan: &Plan, events: &mut Events) {
+        for chunk in &plan.chunks {
+            if let Some(request) = self.requests.get_mut(&chunk.sequence.request) {
+                request.clock.runs();
+            }
+        }
         for admitted in &plan.admitted {
             let request = self.requests.get_mut(&admitted.sequence.request);
             let request = request.expect("a planned request is known");
             request.cached_tokens.get_or_insert(admitted.cached);
         }
         for id in &plan.preempted {
-            let request = &self.requests[&id.request];
-            let (id, choice) = (&request.submission.id, id.choice);
-            tracing::info!(request = %id, choice, "preempted: there were too few blocks");
+            let Some(request) = self.requests.get(&id.request) else { continue };
+            tracing::info!(
+                request = %request.key.request,
+                choice = id.choice,
+                prompt_tokens = request.submission.prompt.ids.len(),
+                drawn_tokens = request.choices[id.choice as usize].drawn().len(),
+                reason = "no block is free",
+                "sequence preempted"
+            );
         }
         for id in &plan.expired {
-            self.fail_with(*id, EngineError::Internal, events);
+            let Some(request) = self.requests.get(&id.request) else { continue };
+            let prompt_tokens = request.submission.prompt.ids.len();
+            let reason = "its prompt cannot be read in time";
+            tracing::warn!(request = %request.key.request, prompt_tokens, reason, "request refused");
+            let retry_after = self.retry_after();
+            self.fail_with(*id, EngineError::DeadlineExceeded { retry_after }, events);
         }
     }
 
@@ -161,6 +178,10 @@ impl Core {
         let logprob = drawn.logprobs.map(|logprobs| self.name(&logprobs));
         let request = self.requests.get_mut(&id.request).expect("a planned request is known");
         let choice = id.choice;
+        self.generation_tokens += 1;
+        if request.clock.draws() {
+            self.prompt_tokens += request.submission.prompt.ids.len() as u64;
+        }
         let sequence = &mut request.choices[choice as usize];
         let index = sequence.drawn().len() as u32;
         let accepted = sequence.accept(drawn.id, &request.ending, &self.tokenizer);
@@ -176,7 +197,8 @@ impl Core {
         self.scheduler.remove(id);
         self.drafts.forget(id);
         if let Some(usage) = request.usage() {
-            events.push((request.key.clone(), CoreEvent::Usage(usage)));
+            let timings = request.clock.timings();
+            events.push((request.key.clone(), CoreEvent::Usage(usage, timings)));
             self.forget(id.request);
         }
         true

@@ -90,7 +90,12 @@ impl BlockStore {
         self.groups.iter().map(used).max_by_key(fullest).unwrap_or((0, 1))
     }
 
-    /// Idle blocks that a pin keeps, of all groups.
+    /// Blocks that no table holds and the prefix cache knows, of all groups.
+    pub(crate) fn idle_blocks(&self) -> u32 {
+        self.groups.iter().map(|group| group.pool.idle()).sum()
+    }
+
+    /// Those of them that a pin keeps.
     pub(crate) fn pinned(&self) -> u32 {
         (0..self.groups.len()).map(|group| self.cache.pinned(group)).sum()
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use engine_api::{EngineError, Epoch};
-use engine_wire::{Heartbeat, Load, StreamId, Submit};
+use engine_wire::{Counters, Heartbeat, Load, StreamId, Submit};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, warn};
 
@@ -78,8 +78,22 @@ impl Steps for Core {
     }
 
     fn load(&self) -> Load {
-        let crate::Load { running, waiting, blocks_used, blocks_total, .. } = self.load_now();
-        Load { running, waiting, blocks_used, blocks_total }
+        let load = self.load_now();
+        Load {
+            running: load.running,
+            waiting: load.waiting,
+            blocks_used: load.blocks_used,
+            blocks_total: load.blocks_total,
+            blocks_cached: load.blocks_cached,
+            blocks_pinned: load.blocks_pinned,
+            counters: Counters {
+                preemptions: load.preemptions,
+                prompt_tokens: load.prompt_tokens,
+                generation_tokens: load.generation_tokens,
+                prefix_queries: load.prefix_queries,
+                prefix_hits: load.prefix_hits,
+            },
+        }
     }
 }
 

@@ -80,8 +80,8 @@ impl Desk {
         match event {
             CoreEvent::Token(token) => self.frame.tokens.push((stream, token)),
             CoreEvent::Finished(finished) => self.frame.finished.push((stream, finished)),
-            CoreEvent::Usage(usage) => {
-                self.frame.usage.push((stream, usage));
+            CoreEvent::Usage(usage, timings) => {
+                self.frame.usage.push((stream, usage, timings));
                 self.end(request);
             }
             CoreEvent::Failed(error) => {

@@ -63,15 +63,16 @@ impl Letters {
 
 #[cfg(test)]
 mod tests {
-    use engine_api::Epoch;
-    use engine_api::Usage;
+    use engine_api::{Epoch, Timings, Usage};
     use engine_wire::StreamId;
 
     use super::*;
 
     fn step(events: usize) -> Step {
         let mut step = Step::empty(Epoch(1), 1);
-        step.usage = (0..events).map(|n| (StreamId(n as u64), Usage::default())).collect();
+        step.usage = (0..events as u64)
+            .map(|n| (StreamId(n), Usage::default(), Timings::default()))
+            .collect();
         step
     }
 

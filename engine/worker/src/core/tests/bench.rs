@@ -113,7 +113,7 @@ impl Outcome {
                 choice.reason = Some(finished.reason);
                 choice.rest = finished.text;
             }
-            CoreEvent::Usage(usage) => {
+            CoreEvent::Usage(usage, _) => {
                 assert!(self.choices.iter().all(|choice| choice.reason.is_some()));
                 self.usage = Some(usage);
             }

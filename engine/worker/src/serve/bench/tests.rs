@@ -6,8 +6,8 @@ use std::thread::{self, JoinHandle};
 
 use engine_api::{
     CacheNamespace, Choices, FinishReason, Finished, MaxTokens, ModelDigest, ModelId, Priority,
-    Prompt, RequestId, Sampling, Share, StopStrings, StopTokens, Stopping, Submission, Token,
-    TokenId, Usage, ZoneId,
+    Prompt, RequestId, Sampling, Share, StopStrings, StopTokens, Stopping, Submission, Timings,
+    Token, TokenId, Usage, ZoneId,
 };
 use engine_wire::Step;
 use engine_wire::bounds::STEP_EVENTS_MAX;
@@ -49,7 +49,7 @@ impl Steps for Fake {
                 let (reason, text) = (FinishReason::Length, String::new());
                 let finished = Finished { choice: 0, reason, text };
                 events.push((key.clone(), CoreEvent::Finished(finished)));
-                events.push((key.clone(), CoreEvent::Usage(Usage::default())));
+                events.push((key.clone(), CoreEvent::Usage(Usage::default(), Timings::default())));
             }
         }
         self.open.retain(|_, left| *left > 0);
@@ -136,8 +136,8 @@ async fn until_end(letters: &mut Letters, stream: u64) -> Vec<Step> {
     let mut steps = Vec::new();
     loop {
         let step = letters.take().await.expect("the connection is open");
-        let ended = step.usage.iter().any(|(of, _)| *of == StreamId(stream))
-            || step.failed.iter().any(|(of, _)| *of == StreamId(stream));
+        let ended = step.usage.iter().any(|(of, ..)| *of == StreamId(stream))
+            || step.failed.iter().any(|(of, ..)| *of == StreamId(stream));
         steps.push(step);
         if ended {
             return steps;
