@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get, post};
 use engine_fleet::PartitionStatus;
@@ -36,7 +36,7 @@ pub struct Api {
     /// Who calls.
     pub identity: Arc<Authenticator>,
     /// How the partitions are.
-    pub partitions: Box<dyn Fn() -> Vec<PartitionStatus> + Send + Sync>,
+    pub partitions: Arc<dyn Fn() -> Vec<PartitionStatus> + Send + Sync>,
     /// Whether the gateway stops.
     pub drain: Drain,
     /// The bounds.
@@ -137,10 +137,10 @@ pub fn router(api: Arc<Api>) -> Router {
         .layer(from_fn_with_state(Arc::clone(&api), authenticate::authenticate))
         .with_state(Arc::clone(&api));
     routes(Access::Public)
-        .with_state(api)
+        .with_state(Arc::clone(&api))
         .fallback_service(behind_authentication)
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn(observe::observe))
+        .layer(from_fn_with_state(api, observe::observe))
 }
 
 fn routes(access: Access) -> Router<Arc<Api>> {

@@ -281,24 +281,47 @@ pub struct Refused {
     pub refusal: Refusal,
     /// The entry in the audit log.
     pub receipt: Option<Receipt>,
+    /// Length of the prompt, where it got so far as to be counted.
+    pub prompt_tokens: Option<u32>,
+}
+
+/// What a response tells about the refusal that it came from: nothing that a client wrote.
+#[derive(Clone, Copy, Debug)]
+pub struct RefusalNote {
+    /// OpenAI's `code`.
+    pub reason: &'static str,
+    status: StatusCode,
+    prompt_tokens: Option<u32>,
+}
+
+impl RefusalNote {
+    /// Says it to the operator; the span of the request has its id.
+    pub fn log(&self) {
+        let Self { reason, status, prompt_tokens } = *self;
+        let status = status.as_u16();
+        if self.status.is_server_error() {
+            tracing::warn!(status, reason, prompt_tokens, "request refused");
+        } else {
+            tracing::info!(status, reason, prompt_tokens, "request refused");
+        }
+    }
 }
 
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, receipt: None }
+        Self { refusal, receipt: None, prompt_tokens: None }
     }
 }
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        let (status, _, code) = self.refusal.kind();
-        if status.is_server_error() {
-            tracing::warn!(status = status.as_u16(), code, "the request was not served");
-        }
+        let (status, _, reason) = self.refusal.kind();
         let body = serde_json::to_vec(&self.refusal.body()).expect("strings become JSON");
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = status;
         *response.headers_mut() = self.refusal.headers();
+        let prompt_tokens = self.prompt_tokens;
+        response.extensions_mut().insert(RefusalNote { reason, status, prompt_tokens });
         if let Some(receipt) = self.receipt {
             response.headers_mut().insert(RECEIPT, receipt.header());
         }

@@ -20,6 +20,7 @@ pub mod identity;
 pub mod api;
 pub mod error;
 pub mod listener;
+pub mod metrics;
 pub mod pipeline;
 pub mod reservation;
 pub mod routing;

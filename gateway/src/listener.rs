@@ -22,6 +22,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
@@ -52,12 +53,14 @@ impl Listener {
         self.socket.local_addr()
     }
 
-    /// Serves `router` until the drain begins and every connection has ended.
+    /// Serves `router` until the drain begins and every connection has ended. `open` counts
+    /// the connections.
     pub async fn serve(
         self,
         certificate: Arc<ServedCertificate>,
         bounds: &Bounds,
         drain: Drain,
+        open: Gauge,
         router: Router,
     ) {
         let connections_max = bounds.connections_max.clamp(1, CONNECTIONS_MAX);
@@ -77,15 +80,31 @@ impl Listener {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             };
-            let edge = Arc::clone(&edge);
+            let (edge, counted) = (Arc::clone(&edge), Counted::new(&open));
             tokio::spawn(async move {
                 edge.connection(socket, address).await;
-                drop(permit);
+                drop((permit, counted));
             });
         }
         drop(self.socket);
         // all permits are back when all connections have ended
         let _ = connections.acquire_many(connections_max as u32).await;
+    }
+}
+
+/// A connection among the open ones, for as long as it exists.
+struct Counted(Gauge);
+
+impl Counted {
+    fn new(open: &Gauge) -> Self {
+        open.inc();
+        Self(open.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

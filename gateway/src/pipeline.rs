@@ -24,6 +24,7 @@ use account::Account;
 
 use crate::error::{Refusal, Refused};
 use crate::identity::Principal;
+use crate::metrics::Instruments;
 use crate::reservation::{Reservation, Reservations};
 use crate::routing::{self, Places, Target};
 use crate::telemetry;
@@ -51,6 +52,8 @@ pub struct Pipeline {
     pub disguise: Disguise,
     /// How long a request may wait for its first token.
     pub first_token_wait_max: Duration,
+    /// What is counted.
+    pub instruments: Instruments,
 }
 
 impl Pipeline {
@@ -65,7 +68,7 @@ impl Pipeline {
         let facts: Facts = self.facts(arrival, principal, &request)?;
         let decision: Decision = policy::decide(&self.policies, &facts);
         let entry = entry::decision(arrival, principal, &facts, &decision, &self.policies);
-        let mut account = Account::open(&self.ledger, entry, arrival.at)?;
+        let mut account = Account::open(&self.ledger, &self.instruments, entry, arrival.at)?;
         let mut permit: Permit = match decision {
             Decision::Permit(permit) => permit,
             Decision::Deny(deny) => return Err(account.denied(deny).await),
@@ -74,6 +77,7 @@ impl Pipeline {
             Ok(prompt) => prompt,
             Err(error) => return Err(account.failed(error.into()).await),
         };
+        account.counted(prompt.ids.len() as u32);
         if let Err(deny) = permit.admit_prompt(prompt.ids.len() as u32) {
             return Err(account.denied(deny).await);
         }
@@ -87,7 +91,7 @@ impl Pipeline {
         account.amend(|entry| entry::parameters(entry, &request, &submission));
         let recorded: Recorded = account.record().await?;
         let target: Target = routing::route(&permit, &recorded);
-        account.dispatched(request.choices, submission.prompt.ids.len() as u32);
+        account.dispatched(request.choices, request.model);
         match self.dispatch(target, submission).await {
             Ok(events) => Ok(Run::new(events, account, reservation)),
             Err(error) => Err(account.failed(error.into()).await),

@@ -11,12 +11,13 @@ use std::time::Duration;
 use audit::{Digest, Log};
 use axum::Router;
 use engine_api::Engine;
-use engine_fleet::PartitionStatus;
+use engine_fleet::{Incidents, PartitionStatus};
 use policy::Policies;
 
 use crate::api::{self, Api, ApiBounds};
 use crate::identity::Authenticator;
 use crate::listener::{Bounds, Drain, Listener, Phase, ServedCertificate};
+use crate::metrics::{Instruments, Metrics, MetricsEndpoint, Observed};
 use crate::pipeline::{Disguise, Ledger, Pipeline};
 use crate::reservation::Reservations;
 use crate::routing::Places;
@@ -33,7 +34,9 @@ pub struct Parts {
     /// What runs models.
     pub engine: Arc<dyn Engine>,
     /// How its partitions are.
-    pub partitions: Box<dyn Fn() -> Vec<PartitionStatus> + Send + Sync>,
+    pub partitions: Arc<dyn Fn() -> Vec<PartitionStatus> + Send + Sync>,
+    /// What went wrong with requests in it.
+    pub incidents: Box<dyn Fn() -> Incidents + Send + Sync>,
     /// Who calls.
     pub identity: Arc<Authenticator>,
     /// What is written down.
@@ -61,6 +64,8 @@ pub struct Settings {
     pub drain_max: Duration,
     /// How often the certificate's files are looked at.
     pub certificate_every: Duration,
+    /// Where the operator's Prometheus reads, in plain HTTP; nowhere where it is `None`.
+    pub metrics: Option<SocketAddr>,
 }
 
 impl Default for Settings {
@@ -72,6 +77,7 @@ impl Default for Settings {
             first_token_wait_max: Duration::from_secs(600),
             drain_max: Duration::from_secs(30),
             certificate_every: Duration::from_secs(5),
+            metrics: None,
         }
     }
 }
@@ -90,6 +96,9 @@ pub struct Server {
     drain: Drain,
     ledger: Ledger,
     lifetime: Lifetime,
+    instruments: Instruments,
+    metrics: Arc<Metrics>,
+    endpoint: Option<MetricsEndpoint>,
 }
 
 impl Server {
@@ -103,10 +112,20 @@ impl Server {
         let failed = |source| ServeError::Bind { address, source };
         let listener = Listener::bind(address).await.map_err(failed)?;
         let address = listener.address().map_err(failed)?;
+        let endpoint = endpoint(settings.metrics).await?;
         let policies = ("policies", Digest(*parts.policies.digest().as_bytes()));
         let configuration = [vec![policies], parts.configuration].concat();
         let lifetime = Lifetime::begin(parts.log.clone(), configuration).await?;
-        let ledger = Ledger::new(parts.log, settings.requests_max);
+        let instruments = Instruments::default();
+        let flushes = instruments.flushes.clone();
+        let ledger = Ledger::new(parts.log, settings.requests_max, flushes);
+        let (partitions, counted) = (Arc::clone(&parts.partitions), ledger.clone());
+        let observed = Observed {
+            partitions: Box::new(move || partitions()),
+            incidents: parts.incidents,
+            in_flight: Box::new(move || counted.open_accounts()),
+        };
+        let metrics = Arc::new(Metrics::new(&instruments, observed));
         let drain = Drain::default();
         let pipeline = Pipeline {
             places: parts.places,
@@ -116,6 +135,7 @@ impl Server {
             ledger: ledger.clone(),
             disguise: Disguise::new(&parts.namespace_secret),
             first_token_wait_max: settings.first_token_wait_max,
+            instruments: instruments.clone(),
         };
         let router = api::router(Arc::new(Api {
             pipeline,
@@ -125,12 +145,29 @@ impl Server {
             bounds: settings.api.clone(),
         }));
         let certificate = parts.certificate;
-        Ok(Self { listener, address, router, certificate, settings, drain, ledger, lifetime })
+        Ok(Self {
+            listener,
+            address,
+            router,
+            certificate,
+            settings,
+            drain,
+            ledger,
+            lifetime,
+            instruments,
+            metrics,
+            endpoint,
+        })
     }
 
     /// The bound address.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where metrics are read.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.endpoint.as_ref().and_then(|endpoint| endpoint.address().ok())
     }
 
     /// What stops it.
@@ -141,9 +178,13 @@ impl Server {
     /// Serves until the drain is over and the end of every request is in the log.
     pub async fn serve(self) -> Result<(), ServeError> {
         let Self { listener, router, certificate, settings, drain, ledger, lifetime, .. } = self;
+        let open = self.instruments.connections;
+        if let Some(endpoint) = self.endpoint {
+            tokio::spawn(endpoint.serve(self.metrics, drain.clone()));
+        }
         let watch = certificate.watch(settings.certificate_every).map_err(ServeError::Signals)?;
         let watch = tokio::spawn(watch);
-        listener.serve(certificate, &settings.edge, drain.clone(), router).await;
+        listener.serve(certificate, &settings.edge, drain.clone(), open, router).await;
         // tasks that write an answer notice that its connection has ended
         if tokio::time::timeout(SETTLING_MAX, ledger.settled()).await.is_err() {
             let open = ledger.open_accounts();
@@ -153,4 +194,10 @@ impl Server {
         drain.advance(Phase::Ended);
         lifetime.end("drained").await
     }
+}
+
+async fn endpoint(address: Option<SocketAddr>) -> Result<Option<MetricsEndpoint>, ServeError> {
+    let Some(address) = address else { return Ok(None) };
+    let bound = MetricsEndpoint::bind(address).await;
+    bound.map(Some).map_err(|source| ServeError::Bind { address, source })
 }

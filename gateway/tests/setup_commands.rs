@@ -50,6 +50,8 @@ impl Place {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HANSE_")) {
             command.env_remove(name);
         }
+        // several run at once
+        command.env("HANSE_METRICS_LISTEN", "127.0.0.1:0");
         command.env("HANSE_POLICIES", Path::new(REPOSITORY).join("policies"));
         command
     }

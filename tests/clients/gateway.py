@@ -13,6 +13,7 @@ import subprocess
 import time
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 START_SECONDS = 90
@@ -109,6 +110,7 @@ class Gateway:
         self.log = folder / "gateway.log"
         self.port = free_port()
         self.url = f"https://127.0.0.1:{self.port}"
+        self.metrics_port = free_port()
         self.environment = environment or {}
         self.process: subprocess.Popen | None = None
         self.keys: dict[str, str] = {}
@@ -140,6 +142,7 @@ class Gateway:
             "--policies", str(self.folder / "policies"),
             "--data", str(self.data),
             "--listen", f"127.0.0.1:{self.port}",
+            "--metrics-listen", f"127.0.0.1:{self.metrics_port}",
         ]
 
     def start(self) -> "Gateway":
@@ -168,6 +171,21 @@ class Gateway:
                 return client.get("/readyz").status_code == 200
         except (httpx.TransportError, OSError):
             return False
+
+    def metrics_text(self) -> str:
+        url = f"http://127.0.0.1:{self.metrics_port}/metrics"
+        with httpx.Client(trust_env=False, timeout=10) as client:
+            return client.get(url).raise_for_status().text
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of the samples of a name that have these labels; 0 where there is none."""
+        families = text_string_to_metric_families(self.metrics_text())
+        return sum(
+            sample.value
+            for family in families
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
 
     def create_key(self, tenant: str) -> str:
         """The key alone is on the command's standard output."""

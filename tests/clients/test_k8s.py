@@ -66,8 +66,10 @@ def test_flags_and_ports_are_those_of_the_binary(objects):
     used = {argument.split("=")[0] for argument in container["args"] if argument.startswith("--")}
     assert used and used <= known, f"unknown: {used - known}"
 
-    [default] = re.findall(r"127\.0\.0\.1:(\d+)", text)
-    [port] = container["ports"]
+    [default, metrics] = re.findall(r"127\.0\.0\.1:(\d+)", text)
+    [port, metrics_port] = container["ports"]
+    assert (metrics_port["name"], metrics_port["containerPort"]) == ("metrics", int(metrics))
+    assert f"--metrics-listen=0.0.0.0:{metrics}" in container["args"]
     assert port["containerPort"] == int(default)
     [listen] = [argument for argument in container["args"] if argument.startswith("--listen=")]
     assert listen.endswith(f":{default}")
@@ -76,6 +78,23 @@ def test_flags_and_ports_are_those_of_the_binary(objects):
     for probe, path in (("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")):
         get = container[probe]["httpGet"]
         assert (get["path"], get["scheme"], get["port"]) == (path, "HTTPS", port["name"])
+
+
+def test_metrics_are_for_prometheus_alone(objects):
+    [policy] = [
+        one for (kind, name), one in objects.items() if (kind, name) == ("NetworkPolicy", "gateway")
+    ]
+    open_to_all, for_prometheus = policy["spec"]["ingress"]
+    assert [one["port"] for one in open_to_all["ports"]] == ["https"]
+    assert [one["port"] for one in for_prometheus["ports"]] == ["metrics"]
+    [source] = for_prometheus["from"]
+    labels = source["namespaceSelector"]["matchLabels"]
+    assert labels == {"kubernetes.io/metadata.name": "monitoring"}
+    # a Service would offer it to whoever resolves names
+    ports = objects["Service", "gateway"]["spec"]["ports"]
+    assert [one["name"] for one in ports] == ["https"]
+    annotations = objects["Deployment", "gateway"]["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["prometheus.io/port"] == "9464"
 
 
 def test_mounted_files_are_the_ones_that_the_flags_name(objects):

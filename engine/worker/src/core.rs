@@ -144,7 +144,7 @@ impl Core {
             whole: request.whole(),
             chain: Chain::new(root, request.tokens(choice)),
             share: submission.share,
-            priority: submission.priority.get(),
+            priority: submission.priority.0,
             deadline: submission.deadline.map(|left| now + left),
         };
         request.open().map(arrival).collect()

@@ -88,7 +88,7 @@ async fn whole(mut run: Run, head: &Head, choices: Choices) -> Result<Response, 
     }
     run.settle().await?;
     let Some(json) = gathered.json(head) else {
-        return Err(Refused { refusal: Refusal::Internal, receipt: Some(receipt) });
+        return Err(Refused { receipt: Some(receipt), ..Refusal::Internal.into() });
     };
     let mut response = Response::new(Body::from(json));
     let json = HeaderValue::from_static("application/json");

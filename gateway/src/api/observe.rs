@@ -1,18 +1,21 @@
 //! What happens around every request: its id, its span, its line in the log.
 
-use axum::extract::Request;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue};
 use tracing::Instrument;
 use tracing::field::display;
 
-use super::{Access, ROUTES};
+use super::{Access, Api, ROUTES};
+use crate::error::RefusalNote;
 use crate::pipeline::Arrival;
 use crate::telemetry;
 
 /// Gives the request an [`Arrival`] and the response its id.
-pub async fn observe(mut request: Request, next: Next) -> Response {
+pub async fn observe(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
     let arrival = Arrival::now(request.headers());
     let span = telemetry::request_span(request.method(), arrival.id.as_str(), arrival.trace);
     if let Some(theirs) = client_id(request.headers()) {
@@ -32,6 +35,10 @@ pub async fn observe(mut request: Request, next: Next) -> Response {
         }
         let header = HeaderValue::try_from(id.as_str()).expect("our ids are digits");
         response.headers_mut().insert("x-request-id", header);
+        if let Some(note) = response.extensions_mut().remove::<RefusalNote>() {
+            api.pipeline.instruments.refused(note.reason);
+            note.log();
+        }
         let ms = at.elapsed().as_millis() as u64;
         if probe {
             // every few seconds, for ever

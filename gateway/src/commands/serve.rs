@@ -24,11 +24,15 @@ use crate::config::{LimitsConfig, ModelsConfig, load_policies};
 use crate::data_dir::{DataDir, write_public};
 use crate::identity::Issuers;
 use crate::models::{HubSettings, ModelStore};
-use crate::server::{self, ServeConfig};
+use crate::server::{self, ServeConfig, Settings};
 use crate::telemetry::{self, Service};
 
 /// Where a gateway serves when nothing else is said.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8443);
+
+/// Where metrics are read when nothing else is said: the port that OpenTelemetry's exporters for
+/// Prometheus have.
+const DEFAULT_METRICS_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
 
 /// Arguments of `gateway serve`.
 #[derive(Args, Debug)]
@@ -43,6 +47,14 @@ pub struct ServeArgs {
     /// Address to serve on
     #[arg(long, env = "HANSE_LISTEN", value_name = "ADDRESS", default_value_t = DEFAULT_LISTEN)]
     listen: SocketAddr,
+    /// Address of /metrics, for the operator's Prometheus: plain HTTP, without credentials
+    #[arg(
+        long,
+        env = "HANSE_METRICS_LISTEN",
+        value_name = "ADDRESS",
+        default_value_t = DEFAULT_METRICS_LISTEN
+    )]
+    metrics_listen: SocketAddr,
     /// File of token issuers; without it, only API keys are taken
     #[arg(long, env = "HANSE_IDENTITY", value_name = "FILE")]
     identity: Option<PathBuf>,
@@ -96,7 +108,8 @@ impl Configuration {
 /// Serves until a signal.
 pub fn run(args: ServeArgs) -> anyhow::Result<()> {
     let configuration = Configuration::load(&args)?;
-    check_address(args.listen)?;
+    check_address(args.listen, "--listen")?;
+    check_address(args.metrics_listen, "--metrics-listen")?;
     let data = DataDir::create(&args.data.data)?;
     // held until the end: no other gateway takes the directory meanwhile
     let _lock = data.lock()?;
@@ -124,7 +137,10 @@ pub fn run(args: ServeArgs) -> anyhow::Result<()> {
         key: served.key,
         worker: worker()?,
         configuration: digests,
-        settings: configuration.limits.settings(),
+        settings: Settings {
+            metrics: Some(args.metrics_listen),
+            ..configuration.limits.settings()
+        },
         limits: configuration.limits.fleet(),
     };
     let (told, announced) = (data.clone(), data.clone());
@@ -144,17 +160,19 @@ pub fn run(args: ServeArgs) -> anyhow::Result<()> {
 }
 
 /// Finds out now, not after everything was fetched and loaded.
-fn check_address(address: SocketAddr) -> anyhow::Result<()> {
+fn check_address(address: SocketAddr, flag: &str) -> anyhow::Result<()> {
     let problem = match TcpListener::bind(address) {
         Ok(_) => return Ok(()),
         Err(error) => error,
     };
     let advice = match problem.kind() {
         std::io::ErrorKind::AddrInUse => {
-            "; another program has it: stop that one, or choose another address with --listen"
+            format!(
+                "; another program has it: stop that one, or choose another address with {flag}"
+            )
         }
-        std::io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege",
-        _ => "",
+        std::io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege".to_owned(),
+        _ => String::new(),
     };
     Err(problem).with_context(|| format!("cannot listen on {address}{advice}"))
 }
@@ -229,10 +247,10 @@ mod tests {
     fn an_address_that_is_taken_is_named_with_a_way_out() {
         let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = taken.local_addr().expect("it is bound");
-        let error = format!("{:#}", check_address(address).expect_err("it is taken"));
+        let error = format!("{:#}", check_address(address, "--listen").expect_err("it is taken"));
         assert!(error.starts_with(&format!("cannot listen on {address}; another")), "{error}");
         assert!(error.contains("--listen"), "{error}");
         drop(taken);
-        check_address(address).expect("it is free again");
+        check_address(address, "--listen").expect("it is free again");
     }
 }

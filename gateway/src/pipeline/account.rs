@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use audit::{Decision, Ending, Entry, Recorded};
-use engine_api::{Choices, Event, Usage};
+use audit::{Decision, Ending, Entry, Outcome, Recorded};
+use engine_api::{Choices, Event, ModelId, Usage};
 use policy::Deny;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -11,6 +11,7 @@ use super::Receipt;
 use super::ledger::{Closing, Ledger, Writing, unavailable};
 use super::progress::Progress;
 use crate::error::{Refusal, Refused};
+use crate::metrics::{AnswerTimer, Instruments};
 
 /// The account of one decision. It has to be closed; dropped open, it enters that the request
 /// was cancelled.
@@ -21,6 +22,9 @@ pub(super) struct Account {
     open: Option<Open>,
     receipt: Option<Receipt>,
     progress: Progress,
+    instruments: Instruments,
+    /// Present while an engine has the request.
+    timer: Option<AnswerTimer>,
 }
 
 struct Open {
@@ -30,12 +34,18 @@ struct Open {
 
 impl Account {
     /// Takes a place in the ledger.
-    pub fn open(ledger: &Ledger, decision: Decision, received: Instant) -> Result<Self, Refusal> {
+    pub fn open(
+        ledger: &Ledger,
+        instruments: &Instruments,
+        decision: Decision,
+        received: Instant,
+    ) -> Result<Self, Refusal> {
         let place = ledger.place()?;
         let progress = Progress::new(decision.request.clone(), received);
         let decision = Writing::Unwritten(Entry::Decision(Box::new(decision)));
         let open = Some(Open { decision, place });
-        Ok(Self { ledger: ledger.clone(), open, receipt: None, progress })
+        let (ledger, instruments) = (ledger.clone(), instruments.clone());
+        Ok(Self { ledger, open, receipt: None, progress, instruments, timer: None })
     }
 
     /// Changes the decision before it is written.
@@ -50,13 +60,19 @@ impl Account {
     /// Writes the decision and waits until it is durable. Nothing may run before.
     pub async fn record(&mut self) -> Result<Recorded, Refusal> {
         let Open { decision, place } = self.open.take().expect("an account is closed once");
+        let since = Instant::now();
         let decision = match decision {
-            Writing::Unwritten(entry) => Writing::Pending(self.ledger.append(entry)),
+            Writing::Unwritten(entry) => {
+                if let Entry::Decision(decision) = &entry {
+                    self.instruments.decided(decision.outcome == Outcome::Permit);
+                }
+                Writing::Pending(self.ledger.append(entry))
+            }
             begun => begun,
         };
         let open = self.open.insert(Open { decision, place });
         let outcome = match &mut open.decision {
-            Writing::Pending(appending) => appending.await,
+            Writing::Pending(appending) => self.ledger.durable(appending, since).await,
             Writing::Durable(recorded) => return Ok(recorded.clone()),
             Writing::Unwritten(_) => unreachable!("it was given to the log above"),
         };
@@ -80,7 +96,8 @@ impl Account {
         match self.record().await {
             Ok(_) => {
                 self.open = None;
-                Refused { refusal: deny.into(), receipt: self.receipt.take() }
+                let receipt = self.receipt.take();
+                self.refused(deny.into(), receipt)
             }
             Err(refusal) => refusal.into(),
         }
@@ -89,12 +106,13 @@ impl Account {
     /// Closes the account of a request that was permitted and then refused or failed.
     pub async fn failed(mut self, refusal: Refusal) -> Refused {
         self.progress.failed(refusal.kind().2);
+        let prompt_tokens = self.length();
         let closed = match self.record().await {
             Ok(_) => self.close(Ending::Failed).await,
             Err(refusal) => Err(refusal.into()),
         };
         match closed {
-            Ok(receipt) => Refused { refusal, receipt },
+            Ok(receipt) => Refused { refusal, receipt, prompt_tokens },
             Err(refused) => refused,
         }
     }
@@ -102,19 +120,34 @@ impl Account {
     /// Hands the terminal entry over and waits until it is durable. Dropping the future takes
     /// nothing back.
     pub async fn close(mut self, ending: Ending) -> Result<Option<Receipt>, Refused> {
-        let receipt = self.receipt.take();
+        let (receipt, prompt_tokens) = (self.receipt.take(), self.length());
         let done = self.hand_over(ending).expect("an account is closed once");
         // no answer: the runtime ends, and the log enters an unknown end when it opens again
         let written = done.await.unwrap_or(Err(Refusal::AuditUnavailable));
         match written {
             Ok(_) => Ok(receipt),
-            Err(refusal) => Err(Refused { refusal, receipt }),
+            Err(refusal) => Err(Refused { refusal, receipt, prompt_tokens }),
         }
     }
 
+    fn refused(&self, refusal: Refusal, receipt: Option<Receipt>) -> Refused {
+        Refused { refusal, receipt, prompt_tokens: self.length() }
+    }
+
+    /// Length of the prompt, once it is counted.
+    fn length(&self) -> Option<u32> {
+        Some(self.progress.prompt_tokens()).filter(|tokens| *tokens > 0)
+    }
+
+    /// The prompt has so many tokens.
+    pub fn counted(&mut self, prompt_tokens: u32) {
+        self.progress.counted(prompt_tokens);
+    }
+
     /// The engine gets the request now.
-    pub fn dispatched(&mut self, choices: Choices, prompt_tokens: u32) {
-        self.progress.dispatched(choices, prompt_tokens, Instant::now());
+    pub fn dispatched(&mut self, choices: Choices, model: ModelId) {
+        self.progress.dispatched(choices, Instant::now());
+        self.timer = Some(self.instruments.answers.begin(model, self.progress.received()));
     }
 
     /// Whether the event belongs to an answer that was asked for.
@@ -124,7 +157,11 @@ impl Account {
 
     /// Enters an event.
     pub fn observe(&mut self, event: &Event) {
-        self.progress.observe(event, Instant::now());
+        let now = Instant::now();
+        self.progress.observe(event, now);
+        if let Some(timer) = &mut self.timer {
+            timer.observe(event, now);
+        }
     }
 
     /// What was used, when every choice has finished.
@@ -132,7 +169,7 @@ impl Account {
         self.progress.complete()
     }
 
-    /// Length of the prompt, in tokens; 0 before the dispatch.
+    /// Length of the prompt, in tokens; 0 before it is counted.
     pub fn prompt_tokens(&self) -> u32 {
         self.progress.prompt_tokens()
     }
@@ -147,7 +184,11 @@ impl Account {
         ending: Ending,
     ) -> Option<oneshot::Receiver<Result<Recorded, Refusal>>> {
         let Open { decision, place } = self.open.take()?;
-        let terminal = Box::new(self.progress.terminal(ending, Instant::now()));
+        let now = Instant::now();
+        if let Some(timer) = self.timer.take() {
+            timer.end(ending, now);
+        }
+        let terminal = Box::new(self.progress.terminal(ending, now));
         let (done, told) = oneshot::channel();
         self.ledger.hand_over(Closing { decision, terminal, place, done });
         Some(told)

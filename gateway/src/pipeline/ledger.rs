@@ -1,10 +1,11 @@
 //! The audit log as requests use it: an entry before anything runs, and one when it ended.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use audit::{AppendError, Appending, Entry, Log, Recorded, Terminal};
 use futures_util::StreamExt;
+use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -21,6 +22,8 @@ const RETRY_AFTER: Duration = Duration::from_millis(200);
 #[derive(Clone)]
 pub struct Ledger {
     log: Log,
+    /// How long the log takes to make an entry durable.
+    flushes: Histogram,
     /// One place for each account, given back when its terminal entry is durable.
     places: Arc<Semaphore>,
     places_max: u32,
@@ -51,19 +54,19 @@ pub(super) struct Closing {
 impl Ledger {
     /// Starts the background writer; needs a tokio runtime. `requests_max` bounds the requests
     /// between their decision and their terminal entry.
-    pub fn new(log: Log, requests_max: u16) -> Self {
+    pub fn new(log: Log, requests_max: u16, flushes: Histogram) -> Self {
         let places_max = u32::from(requests_max.max(1));
         let (closings, taken) = mpsc::channel(places_max as usize);
         let places = Arc::new(Semaphore::new(places_max as usize));
-        let own = log.clone();
+        let (own, measured) = (log.clone(), flushes.clone());
         tokio::spawn(ReceiverStream::new(taken).for_each_concurrent(
             CLOSING_AT_ONCE,
             move |closing| {
-                let log = own.clone();
-                async move { close(&log, closing).await }
+                let (log, flushes) = (own.clone(), measured.clone());
+                async move { close(&log, &flushes, closing).await }
             },
         ));
-        Self { log, places, places_max, closings }
+        Self { log, flushes, places, places_max, closings }
     }
 
     /// A place for one more account.
@@ -91,6 +94,17 @@ impl Ledger {
         self.log.append(entry)
     }
 
+    /// Waits until an entry that was appended at `since` is durable.
+    pub(super) async fn durable(
+        &self,
+        appending: &mut Appending,
+        since: Instant,
+    ) -> Result<Recorded, AppendError> {
+        let outcome = appending.await;
+        self.flushes.observe(since.elapsed().as_secs_f64());
+        outcome
+    }
+
     /// Never blocks and never loses anything: there are no more accounts than room.
     pub(super) fn hand_over(&self, closing: Closing) {
         if self.closings.try_send(closing).is_err() {
@@ -105,7 +119,7 @@ pub(super) fn unavailable(error: AppendError) -> Refusal {
     Refusal::AuditUnavailable
 }
 
-async fn close(log: &Log, closing: Closing) {
+async fn close(log: &Log, flushes: &Histogram, closing: Closing) {
     let Closing { decision, mut terminal, place, done } = closing;
     let decision = match decision {
         Writing::Durable(recorded) => Ok(recorded),
@@ -119,7 +133,10 @@ async fn close(log: &Log, closing: Closing) {
     };
     terminal.decision = decision.index();
     let entry = Entry::Terminal(terminal);
-    match log.append(entry.clone()).await {
+    let since = Instant::now();
+    let outcome = log.append(entry.clone()).await;
+    flushes.observe(since.elapsed().as_secs_f64());
+    match outcome {
         Err(AppendError::Busy | AppendError::Full) => {
             tell(done, Err(Refusal::AuditUnavailable));
             wait_for_room(log, entry).await;

@@ -38,10 +38,19 @@ impl Progress {
         }
     }
 
-    /// The engine gets the request now.
-    pub fn dispatched(&mut self, choices: Choices, prompt_tokens: u32, now: Instant) {
-        self.dispatched = Some(now);
+    /// The prompt has so many tokens.
+    pub fn counted(&mut self, prompt_tokens: u32) {
         self.prompt_tokens = prompt_tokens;
+    }
+
+    /// When the request came.
+    pub fn received(&self) -> Instant {
+        self.received
+    }
+
+    /// The engine gets the request now.
+    pub fn dispatched(&mut self, choices: Choices, now: Instant) {
+        self.dispatched = Some(now);
         self.finished = vec![None; usize::from(choices.get())];
     }
 
@@ -50,7 +59,7 @@ impl Progress {
         let choice = match event {
             Event::Token(token) => token.choice,
             Event::Finished(finished) => finished.choice,
-            Event::Placed(_) | Event::Usage(_) => return true,
+            Event::Placed(_) | Event::Usage(..) => return true,
         };
         self.finished.get(usize::from(choice)).is_some_and(Option::is_none)
     }
@@ -68,7 +77,7 @@ impl Progress {
                     *choice = Some(finished.reason);
                 }
             }
-            Event::Usage(usage) => self.usage = Some(*usage),
+            Event::Usage(usage, _) => self.usage = Some(*usage),
         }
     }
 
@@ -82,7 +91,7 @@ impl Progress {
         self.usage.filter(|_| self.finished.iter().all(Option::is_some))
     }
 
-    /// Length of the prompt, in tokens; 0 before the dispatch.
+    /// Length of the prompt, in tokens; 0 before it is counted.
     pub fn prompt_tokens(&self) -> u32 {
         self.prompt_tokens
     }

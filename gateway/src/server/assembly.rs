@@ -109,12 +109,13 @@ pub async fn run(
         run_dir: config.data.run(),
         limits: config.limits,
     })?;
-    let looked_at = Arc::clone(&fleet);
+    let (looked_at, counted) = (Arc::clone(&fleet), Arc::clone(&fleet));
     let parts = Parts {
         places,
         policies: Arc::new(config.policies),
         engine: fleet.clone(),
-        partitions: Box::new(move || looked_at.partitions()),
+        partitions: Arc::new(move || looked_at.partitions()),
+        incidents: Box::new(move || counted.incidents()),
         identity,
         log,
         configuration: config.configuration,
@@ -124,6 +125,9 @@ pub async fn run(
     let drain_max = config.settings.drain_max;
     let server = Server::bind(config.address, parts, config.settings).await?;
     let (address, drain) = (server.address(), server.drain());
+    if let Some(address) = server.metrics_address() {
+        tracing::info!(%address, "metrics can be read");
+    }
     bound(address);
     let signals = drain.on_signals(drain_max).map_err(ServeError::Signals)?;
     let signals = tokio::spawn(signals);

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use engine_api::{
     BoxFuture, Engine, EngineError, Epoch, Event, EventStream, FinishReason, Finished, ModelCard,
     ModelDigest, ModelId, NumericsClass, PartitionId, Placement, PrepareRequest, Prompt,
-    Submission, Token, TokenId, Usage, ZoneId,
+    Submission, Timings, Token, TokenId, Usage, ZoneId,
 };
 use futures_util::Stream;
 use tokio::sync::{mpsc, watch};
@@ -82,7 +82,8 @@ pub fn finished(choice: u8) -> Step {
 }
 
 pub fn usage(completion_tokens: u32) -> Step {
-    Ok(Event::Usage(Usage { prompt_tokens: 2, completion_tokens, cached_tokens: 1 }))
+    let usage = Usage { prompt_tokens: 2, completion_tokens, cached_tokens: 1 };
+    Ok(Event::Usage(usage, Timings::default()))
 }
 
 /// What a request without a script gets, for each of its choices.

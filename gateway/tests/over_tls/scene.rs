@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use audit::{Log, LogOptions};
 use engine_api::{Epoch, ModelId, PartitionId, ZoneId};
-use engine_fleet::{PartitionLoad, PartitionState, PartitionStatus};
+use engine_fleet::{Incidents, PartitionCounters, PartitionLoad, PartitionState, PartitionStatus};
 use gateway::data_dir::DataDir;
 use gateway::identity::{Authenticator, Issuers, KeyRing, NewKey};
 use gateway::listener::{Drain, Phase, ServedCertificate};
@@ -101,6 +101,7 @@ fn partitions(engine_ready: bool) -> Vec<PartitionStatus> {
         failures: 0,
         last_failure: None,
         load: PartitionLoad::default(),
+        done: PartitionCounters::default(),
     };
     vec![
         one("de-0", "small", "eu-de-1"),
@@ -138,7 +139,8 @@ impl Scene {
             places: places(),
             policies: Arc::new(policies()),
             engine: engine.clone(),
-            partitions: Box::new(move || partitions(!ready_flag.exists())),
+            incidents: Box::new(Incidents::default),
+            partitions: Arc::new(move || partitions(!ready_flag.exists())),
             identity: Arc::new(Authenticator::new(data.clone(), Issuers::none()).unwrap()),
             log: (setup.log)(&data.audit()),
             configuration: Vec::new(),

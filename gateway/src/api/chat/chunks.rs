@@ -94,7 +94,7 @@ impl Chunks {
                 let (index, delta) = (finished.choice, Delta::default());
                 self.choice(ChunkChoice { index, delta, logprobs: None, finish_reason }, out);
             }
-            Event::Usage(usage) => {
+            Event::Usage(usage, _) => {
                 if self.rendering.include_usage {
                     self.chunk(&[], Some(Some(usage.into())), out);
                 }

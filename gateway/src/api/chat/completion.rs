@@ -71,7 +71,7 @@ impl Gathered {
                 choice.content.push_str(&finished.text);
                 choice.finished = Some(finished.reason);
             }
-            Event::Usage(usage) => self.usage = Some(usage),
+            Event::Usage(usage, _) => self.usage = Some(usage),
         }
     }
 

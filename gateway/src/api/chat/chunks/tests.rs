@@ -26,7 +26,8 @@ fn finished(choice: u8, text: &str) -> Event {
 }
 
 fn usage() -> Event {
-    Event::Usage(Usage { prompt_tokens: 5, completion_tokens: 3, cached_tokens: 2 })
+    let usage = Usage { prompt_tokens: 5, completion_tokens: 3, cached_tokens: 2 };
+    Event::Usage(usage, Timings::default())
 }
 
 fn check(rendering: Rendering, choices: u32, events: Vec<Event>, expected: Expect) {
