@@ -161,12 +161,18 @@ fn a_taken_port_is_found_before_anything_is_made() {
     let place = Place::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let (code, _, stderr) = place.run(&["--listen", &address]);
-    assert_eq!(code, 1);
-    assert!(
-        stderr.contains(&format!("cannot listen on {address}; another program has it")),
-        "{stderr}"
-    );
+    for arguments in
+        [&["--listen", &address][..], &["--listen", "127.0.0.1:0", "--metrics-listen", &address]]
+    {
+        let (code, _, stderr) = place.run(arguments);
+        let flag = arguments[arguments.len() - 2];
+        assert_eq!(code, 1);
+        assert!(
+            stderr.contains(&format!("cannot listen on {address}; another program has it"))
+                && stderr.contains(&format!("another address with {flag}")),
+            "{stderr}"
+        );
+    }
     assert!(!place.path("data").exists());
 }
 

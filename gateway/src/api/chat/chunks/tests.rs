@@ -1,6 +1,6 @@
 use engine_api::{
     CandidateToken, Epoch, FinishReason, Finished, ModelDigest, NumericsClass, PartitionId,
-    Placement, Token, TokenId, TokenLogprob, ZoneId,
+    Placement, Timings, Token, TokenId, TokenLogprob, ZoneId,
 };
 use expect_test::{Expect, expect};
 
