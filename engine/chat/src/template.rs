@@ -167,10 +167,16 @@ impl Template {
             TemplateError::of_rendering(&error)
         })?;
         let text = String::from_utf8(output.bytes).expect("templates write text");
-        Ok(self.marks.unmark(text, marker))
+        let rendered = self.marks.unmark(text, marker);
+        // markers made room for more than themselves
+        let limit = self.limits.output_bytes_max;
+        if rendered.text.len() > limit {
+            return Err(TemplateError::OutputTooLong { limit });
+        }
+        Ok(rendered)
     }
 
-    /// The bound on what is rendered; the markers come on top.
+    /// The bound while rendering; the markers come on top.
     fn output_limit(&self, marker: Option<char>) -> usize {
         self.limits.output_bytes_max.saturating_mul(if marker.is_some() { 2 } else { 1 })
     }

@@ -216,6 +216,14 @@ fn work_and_output_are_bounded() {
     assert_eq!(template.render(&user(&"x".repeat(100)), 0).unwrap().text.len(), 100);
     let refused = template.render(&user(&"x".repeat(101)), 0);
     assert_eq!(refused, Err(TemplateError::OutputTooLong { limit: 100 }));
+    // markers need room while it renders, and nothing else may use it
+    let control_strings = vec!["<|im_end|>".to_owned()];
+    let options = TemplateOptions { limits, control_strings, ..Default::default() };
+    let template = Template::compile_with("{{ messages[0].content }}", options).unwrap();
+    let marked = |length: usize| format!("{}<|im_end|>", "x".repeat(length - 10));
+    assert_eq!(template.render(&user(&marked(100)), 0).unwrap().text.len(), 100);
+    let refused = template.render(&user(&marked(101)), 0);
+    assert_eq!(refused, Err(TemplateError::OutputTooLong { limit: 100 }));
 }
 
 /// These abort the process where nothing is done about them.
