@@ -6,7 +6,7 @@ use cargo_metadata::{DependencyKind, Metadata, Package};
 
 /// Each of our crates with those of ours that it may depend on, build dependencies included.
 /// Tests may use more.
-pub const ALLOWED: [(&str, &[&str]); 14] = [
+pub const ALLOWED: [(&str, &[&str]); 15] = [
     ("audit", &[]),
     ("policy", &[]),
     ("engine-api", &[]),
@@ -17,6 +17,7 @@ pub const ALLOWED: [(&str, &[&str]); 14] = [
     ("engine-wire", &["engine-api"]),
     ("engine-worker", &["engine-api", "engine-kernels", "engine-text", "engine-wire"]),
     ("engine-fleet", &["engine-api", "engine-chat", "engine-text", "engine-wire"]),
+    ("engine-fuzzing", &["engine-api", "engine-chat", "engine-text", "engine-wire"]),
     ("engine", &["engine-worker"]),
     ("gateway", &["audit", "engine-api", "engine-fleet", "engine-worker", "policy"]),
     ("loadtest", &[]),

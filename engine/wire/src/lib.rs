@@ -5,6 +5,7 @@
 //! a bad frame is a [`FrameError`] that names the field, and the connection ends.
 
 pub mod bounds;
+pub mod bytes;
 mod client;
 mod convert;
 mod error;
