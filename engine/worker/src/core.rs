@@ -19,7 +19,7 @@ pub use config::{CoreCard, CoreConfig, Load};
 
 use crate::event::{CoreEvent, SequenceKey};
 use crate::kv::{BLOCK_TOKENS, Chain, KvCache, Root};
-use crate::model::{self, LoadError, LoadProgress, Model};
+use crate::model::{self, LoadError, LoadProgress, Model, Setup};
 use crate::request::{Bounds, Request};
 use crate::scheduler::{Arrival, Refusal, Scheduler, SequenceId};
 use drafts::Drafts;
@@ -58,10 +58,9 @@ impl Core {
     ) -> Result<Self, LoadError> {
         config.check()?;
         let threads = Threads::new(config.threads).map_err(LoadError::Threads)?;
-        let loaded = model::load(&config.model, config.activations, progress)?;
-        let mut shape = loaded.model.cache_shape();
-        shape.context =
-            config.context_max.map_or(shape.context, |max| shape.context.min(max.get()));
+        let setup = Setup { activations: config.activations, context_max: config.context_max };
+        let loaded = model::load(&config.model, setup, progress)?;
+        let shape = loaded.model.cache_shape();
         let cache = KvCache::new(&shape, config.kv_bytes)?;
         let blocks = cache.groups()[0].blocks;
         let numerics = engine_kernels::numerics_class(crate::kv::KIND, config.activations);

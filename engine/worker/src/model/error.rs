@@ -12,20 +12,63 @@ pub enum LoadError {
     #[error("cannot read the model file")]
     File(#[source] io::Error),
 
-    /// A directory or a device.
-    #[error("the model is not a regular file")]
+    /// A device or something else that has no end.
+    #[error("the model is neither a regular file nor a folder of them")]
     NotAFile,
 
     /// The file is not GGUF, or it is damaged.
     #[error("the model file is not sound")]
     Gguf(#[from] GgufError),
 
+    /// A file that a folder should have.
+    #[error("the model's folder has no {name}")]
+    MissingFile {
+        /// The file.
+        name: String,
+    },
+
+    /// A file of tensors is damaged.
+    #[error("{file} is not sound")]
+    Safetensors {
+        /// The file.
+        file: String,
+        /// Why.
+        source: safetensors::SafeTensorError,
+    },
+
+    /// The list of shards makes no sense.
+    #[error("{file} is not sound: {reason}")]
+    Index {
+        /// The file.
+        file: &'static str,
+        /// Why.
+        reason: String,
+    },
+
+    /// Two shards have one tensor.
+    #[error("tensor `{name}` is in two files")]
+    Twice {
+        /// Its name.
+        name: String,
+    },
+
+    /// A tensor that is no 16-bit or 32-bit float.
+    #[error("tensor `{name}` has the type {dtype}; this build reads F32, F16 and BF16")]
+    Dtype {
+        /// Its name.
+        name: String,
+        /// Its type, as safetensors calls it.
+        dtype: String,
+    },
+
     /// The tokenizer in the file cannot be rebuilt exactly.
     #[error("cannot build the tokenizer")]
     Tokenizer(#[from] TokenizerError),
 
     /// A family of models that this build has no code for.
-    #[error("architecture `{name}` is not supported; this build runs: llama")]
+    #[error(
+        "architecture `{name}` is not supported; this build runs: llama, qwen2, qwen3, gemma3, phi3"
+    )]
     Architecture {
         /// The file's `general.architecture`.
         name: String,

@@ -1,46 +1,45 @@
-//! Metadata and tensors of a file, checked against what an architecture expects.
+//! Metadata and tensors, checked against what an architecture expects.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use candle_core::Tensor;
-use engine_kernels::{QMatrix, WeightKind};
-use engine_text::{GgufHeader, TensorEntry};
+use engine_kernels::QMatrix;
 
+use super::source::{Found, Source};
 use super::{LoadError, LoadProgress};
 
 /// Reads weights by name. Every tensor has to be asked for: one that nobody asks for would
 /// change the results if it were understood.
 pub(super) struct Weights<'a> {
-    header: &'a GgufHeader,
-    bytes: &'a [u8],
-    read: HashSet<&'a str>,
+    source: &'a dyn Source,
+    read: HashSet<String>,
     done: u64,
     progress: &'a mut dyn FnMut(LoadProgress),
 }
 
 impl<'a> Weights<'a> {
-    /// Over the whole file's bytes.
-    pub(super) fn new(
-        header: &'a GgufHeader,
-        bytes: &'a [u8],
-        progress: &'a mut dyn FnMut(LoadProgress),
-    ) -> Self {
-        // the digest has been computed by now
-        let done = bytes.len() as u64;
-        Self { header, bytes, read: HashSet::new(), done, progress }
+    /// Over a source whose digest has been computed.
+    pub(super) fn new(source: &'a dyn Source, progress: &'a mut dyn FnMut(LoadProgress)) -> Self {
+        Self { source, read: HashSet::new(), done: source.bytes(), progress }
+    }
+
+    /// Where the weights come from.
+    pub(super) fn source(&self) -> &'a dyn Source {
+        self.source
     }
 
     /// A text in the metadata.
-    pub(super) fn text(&self, key: &str) -> Result<&'a str, LoadError> {
-        self.header.text(key).ok_or_else(|| missing(key))
+    pub(super) fn text(&self, key: &str) -> Option<&'a str> {
+        self.source.text(key)
     }
 
     /// A count in the metadata: between 1 and `most`.
     pub(super) fn count(&self, key: &str, most: usize) -> Result<usize, LoadError> {
-        let value = self.header.number(key).ok_or_else(|| missing(key))?;
+        let value = self.source.number(key).ok_or_else(|| self.missing(key))?;
         match usize::try_from(value) {
             Ok(count) if (1..=most).contains(&count) => Ok(count),
-            _ => Err(metadata(key, value, "it is 0 or beyond all reason")),
+            _ => Err(self.wrong(key, value, "it is 0 or beyond all reason")),
         }
     }
 
@@ -51,44 +50,62 @@ impl<'a> Weights<'a> {
         most: usize,
         otherwise: usize,
     ) -> Result<usize, LoadError> {
-        if self.header.has(key) { self.count(key, most) } else { Ok(otherwise) }
+        if self.source.has(key) { self.count(key, most) } else { Ok(otherwise) }
     }
 
-    /// A positive number in the metadata, or something else where the key is absent.
-    pub(super) fn float_or(&self, key: &str, otherwise: f32) -> Result<f32, LoadError> {
-        if !self.header.has(key) {
-            return Ok(otherwise);
-        }
-        let value = self.header.float(key).ok_or_else(|| missing(key))?;
+    /// A positive number in the metadata.
+    pub(super) fn float(&self, key: &str) -> Result<f32, LoadError> {
+        let value = self.source.float(key).ok_or_else(|| self.missing(key))?;
         let number = value as f32;
         if !number.is_normal() || number <= 0.0 {
-            return Err(metadata(key, value, "it must be a positive number"));
+            return Err(self.wrong(key, value, "it must be a positive number"));
         }
         Ok(number)
+    }
+
+    /// The same, or something else where the key is absent.
+    pub(super) fn float_or(&self, key: &str, otherwise: f32) -> Result<f32, LoadError> {
+        if self.source.has(key) { self.float(key) } else { Ok(otherwise) }
+    }
+
+    /// The same, or nothing where the key is absent or 0.
+    pub(super) fn float_if_any(&self, key: &str) -> Result<Option<f32>, LoadError> {
+        match self.source.has(key) && self.source.float(key) != Some(0.0) {
+            true => self.float(key).map(Some),
+            false => Ok(None),
+        }
     }
 
     /// Refuses a file in which a key says anything but `neutral`: what it switches on is not
     /// implemented.
     pub(super) fn refuse_unless(&self, key: &str, neutral: &str) -> Result<(), LoadError> {
-        let text = self.header.text(key).map(str::to_owned);
-        let number = self.header.number(key).map(|number| number.to_string());
+        let text = self.source.text(key).map(str::to_owned);
+        let number = self.source.float(key).map(|number| number.to_string());
         match text.or(number) {
-            Some(value) if value != neutral => Err(metadata(key, value, "it is not supported")),
+            Some(value) if value != neutral => Err(self.wrong(key, value, "it is not supported")),
             _ => Ok(()),
         }
     }
 
-    /// Whether the file has a tensor.
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.header.tensor(name).is_some()
+    /// A value that makes no sense.
+    pub(super) fn wrong(
+        &self,
+        key: &str,
+        value: impl ToString,
+        expected: &'static str,
+    ) -> LoadError {
+        LoadError::Metadata { key: self.source.key_name(key), value: value.to_string(), expected }
     }
 
-    /// Rows of a matrix that is `columns` wide, as the file has it.
+    /// Whether the file has a tensor.
+    pub(super) fn has(&self, name: &str) -> bool {
+        // one of a type that no kernel reads is there, and is refused when it is read
+        !matches!(self.source.tensor(name), Ok(None))
+    }
+
+    /// Rows of a matrix, as the file has it.
     pub(super) fn rows_of(&self, name: &str) -> Result<usize, LoadError> {
-        match self.entry(name)?.shape.get(1) {
-            Some(rows) => Ok(*rows as usize),
-            None => Ok(1),
-        }
+        Ok(self.find(name)?.shape.get(1).map_or(1, |rows| *rows as usize))
     }
 
     /// A matrix that maps `columns` values to `rows`.
@@ -98,55 +115,72 @@ impl<'a> Weights<'a> {
         rows: usize,
         columns: usize,
     ) -> Result<QMatrix, LoadError> {
-        let (kind, bytes) = self.take(name, &[columns as u64, rows as u64])?;
-        let matrix = QMatrix::from_ggml(kind, rows, columns, bytes);
-        matrix.map_err(|source| LoadError::Weights { name: name.to_owned(), source })
+        self.rows(name, rows, columns, 0..rows)
+    }
+
+    /// Some rows of a matrix of `all` rows, as a matrix of their own.
+    pub(super) fn rows(
+        &mut self,
+        name: &str,
+        all: usize,
+        columns: usize,
+        part: Range<usize>,
+    ) -> Result<QMatrix, LoadError> {
+        let Found { kind, bytes, .. } = self.take(name, &[columns as u64, all as u64])?;
+        // rows of every kind are whole blocks, or the whole would not be sound
+        let row = bytes.len() / all;
+        let part_bytes = &bytes[part.start * row..part.end * row];
+        QMatrix::from_ggml(kind, part.len(), columns, part_bytes)
+            .map_err(|source| LoadError::Weights { name: self.source.tensor_name(name), source })
     }
 
     /// A vector of so many values, as floats.
     pub(super) fn vector(&mut self, name: &str, length: usize) -> Result<Tensor, LoadError> {
-        let (kind, bytes) = self.take(name, &[length as u64])?;
+        let Found { kind, bytes, .. } = self.take(name, &[length as u64])?;
         let row = QMatrix::from_ggml(kind, 1, length, bytes)
-            .map_err(|source| LoadError::Weights { name: name.to_owned(), source })?;
+            .map_err(|source| LoadError::Weights { name: self.source.tensor_name(name), source })?;
         Ok(row.rows(&[0])?.reshape(length)?)
+    }
+
+    /// The weights of a norm.
+    pub(super) fn norm(&mut self, name: &str, length: usize) -> Result<Tensor, LoadError> {
+        let weights = self.vector(name, length)?;
+        match self.source.norm_offset() {
+            0.0 => Ok(weights),
+            offset => Ok((weights + offset)?),
+        }
     }
 
     /// Checks that every tensor of the file was read.
     pub(super) fn finish(self) -> Result<(), LoadError> {
-        let mut names = self.header.tensors().iter().map(|tensor| tensor.name.as_str());
-        match names.find(|name| !self.read.contains(name)) {
+        let names = self.source.tensor_names();
+        match names.into_iter().find(|name| !self.read.contains(*name)) {
             Some(name) => Err(LoadError::UnknownTensor { name: name.to_owned() }),
             None => Ok(()),
         }
     }
 
-    fn entry(&self, name: &str) -> Result<&'a TensorEntry, LoadError> {
-        let entry = self.header.tensor(name);
-        entry.ok_or_else(|| LoadError::MissingTensor { name: name.to_owned() })
+    fn find(&self, name: &str) -> Result<Found<'a>, LoadError> {
+        let missing = || LoadError::MissingTensor { name: self.source.tensor_name(name) };
+        self.source.tensor(name)?.ok_or_else(missing)
     }
 
-    fn take(&mut self, name: &str, shape: &[u64]) -> Result<(WeightKind, &'a [u8]), LoadError> {
-        let entry = self.entry(name)?;
-        if entry.shape != shape {
-            let (name, found) = (name.to_owned(), entry.shape.clone());
-            return Err(LoadError::Shape { name, found, expected: shape.to_vec() });
+    fn take(&mut self, name: &str, shape: &[u64]) -> Result<Found<'a>, LoadError> {
+        let found = self.find(name)?;
+        let name = self.source.tensor_name(name);
+        if found.shape != shape {
+            let expected = shape.to_vec();
+            return Err(LoadError::Shape { name, found: found.shape, expected });
         }
-        let kind = WeightKind::from_ggml_id(entry.kind.id())
-            .map_err(|source| LoadError::Weights { name: name.to_owned(), source })?;
-        let range = entry.bytes.start as usize..entry.bytes.end as usize;
-        let bytes = self.bytes.get(range).expect("the header's ranges lie within the file");
-        self.read.insert(&entry.name);
-        self.done += bytes.len() as u64;
-        let total = 2 * self.bytes.len() as u64;
-        (self.progress)(LoadProgress { done: self.done, total });
-        Ok((kind, bytes))
+        // parts of one matrix are read in several turns
+        if self.read.insert(name) {
+            self.done += found.bytes.len() as u64;
+        }
+        (self.progress)(LoadProgress { done: self.done, total: 2 * self.source.bytes() });
+        Ok(found)
     }
-}
 
-fn missing(key: &str) -> LoadError {
-    LoadError::Missing { key: key.to_owned() }
-}
-
-fn metadata(key: &str, value: impl ToString, expected: &'static str) -> LoadError {
-    LoadError::Metadata { key: key.to_owned(), value: value.to_string(), expected }
+    fn missing(&self, key: &str) -> LoadError {
+        LoadError::Missing { key: self.source.key_name(key) }
+    }
 }

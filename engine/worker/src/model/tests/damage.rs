@@ -8,6 +8,7 @@ use expect_test::expect;
 use proptest::prelude::*;
 
 use super::super::*;
+use super::setup;
 
 fn model() -> TinyModel {
     TinyModel { context: 64, layers: 1, ..TinyModel::default() }
@@ -16,7 +17,7 @@ fn model() -> TinyModel {
 fn load_bytes(bytes: &[u8]) -> Result<Loaded, LoadError> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(bytes).unwrap();
-    load(file.path(), Activations::Int8, &mut |_| {})
+    load(file.path(), setup(Activations::Int8), &mut |_| {})
 }
 
 /// The error with its sources, or what was loaded.
@@ -53,7 +54,8 @@ fn a_whole_file_loads_with_its_digest_and_progress() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(&bytes).unwrap();
     let mut heard = Vec::new();
-    let loaded = load(file.path(), Activations::F32, &mut |progress| heard.push(progress)).unwrap();
+    let loaded =
+        load(file.path(), setup(Activations::F32), &mut |progress| heard.push(progress)).unwrap();
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes);
     assert_eq!(loaded.digest, digest.as_ref());
     assert_eq!(loaded.model.vocabulary(), loaded.tokenizer.vocabulary());
@@ -102,7 +104,7 @@ fn what_is_wrong_is_named() {
         the model file is not sound: `tokenizer.ggml.tokens` at byte 670 needs 2136 bytes, but the file has 1000 in all
         the model file is not sound: tensor `blk.0.ffn_norm.weight` needs bytes 47040 to 47296, but the file has 47052
         the model file is not sound: not a GGUF file: it begins with [58, 47, 55, 46] instead of "GGUF"
-        architecture `mamba` is not supported; this build runs: llama
+        architecture `mamba` is not supported; this build runs: llama, qwen2, qwen3, gemma3, phi3
         tensor `output_norm.weight` is missing
         tensor `blk.0.attn_q.weight` is missing
         tensor `blk.1.attn_norm.weight` is missing
@@ -118,9 +120,12 @@ fn what_is_wrong_is_named() {
 
 #[test]
 fn a_directory_and_nothing_are_refused() {
-    let load = |path: &Path| shown(load(path, Activations::Int8, &mut |_| {}));
+    let load = |path: &Path| shown(load(path, setup(Activations::Int8), &mut |_| {}));
     let directory = tempfile::tempdir().unwrap();
-    assert_eq!(load(directory.path()), "the model is not a regular file");
+    assert_eq!(
+        load(directory.path()),
+        "the model file is not sound: the model's folder has no config.json"
+    );
     let missing = load(&directory.path().join("absent.gguf"));
     assert!(missing.starts_with("cannot read the model file: "), "{missing}");
 }

@@ -1,6 +1,7 @@
 //! Logits on the real model, position by position over a varied text, against others:
 //! candle-transformers in f32 on the same dequantized weights, and llama.cpp.
 
+mod gemma;
 mod reference;
 
 use std::fs::{self, File};
@@ -12,7 +13,7 @@ use engine_text::{Control, GgufHeader};
 use serde_json::{Value, json};
 
 use super::super::*;
-use crate::kv::BlockStore;
+use super::{reserved, setup};
 use reference::Reference;
 
 /// Tokens of one window: each begins without a context.
@@ -53,15 +54,9 @@ fn windows(tokenizer: &Tokenizer) -> Vec<Vec<u32>> {
     ids.chunks(WINDOW).take(WINDOWS).map(<[u32]>::to_vec).collect()
 }
 
-/// Memory for keys and values: one context of each model tried.
-const CACHE_BYTES: u64 = 512 << 20;
-
 /// Our distributions over one window, computed in chunks of uneven length.
 fn ours(model: &dyn Model, window: &[u32]) -> Distributions {
-    let cache = KvCache::new(&model.cache_shape(), CACHE_BYTES).unwrap();
-    let mut store = BlockStore::new(cache.groups());
-    let mut tables = store.tables();
-    assert!(store.reserve(&mut tables, 0, window.len() as u32).is_some());
+    let (cache, tables) = reserved(model, window.len() as u32);
     let mut start = 0;
     let mut rows = Distributions::new();
     for chunk in window.chunks(100) {
@@ -95,7 +90,13 @@ struct Distance {
 
 impl Distance {
     fn add(&mut self, window: &[u32], reference: &Distributions, ours: &Distributions) {
-        assert_eq!((reference.len(), ours.len()), (window.len(), window.len()));
+        assert_eq!(reference.len(), window.len());
+        self.add_rows(window, reference, ours);
+    }
+
+    /// The same, without a text where `window` is empty: nothing is known of next tokens.
+    fn add_rows(&mut self, window: &[u32], reference: &Distributions, ours: &Distributions) {
+        assert_eq!(reference.len(), ours.len());
         for (position, (p, q)) in reference.iter().zip(ours).enumerate() {
             self.positions += 1;
             self.same_top += usize::from(top(p) == top(q));
@@ -151,8 +152,8 @@ fn publish(name: &str, figures: &Value) {
 #[test]
 fn logits_agree_with_an_f32_reference() {
     let path = model_path();
-    let exact = load(&path, Activations::F32, &mut |_| {}).unwrap();
-    let rounded = load(&path, Activations::Int8, &mut |_| {}).unwrap();
+    let exact = load(&path, setup(Activations::F32), &mut |_| {}).unwrap();
+    let rounded = load(&path, setup(Activations::Int8), &mut |_| {}).unwrap();
     let reference = Reference::read(&path);
     let (mut graph, mut rounding) = (Distance::default(), Distance::default());
     for window in windows(&exact.tokenizer) {
@@ -188,7 +189,7 @@ fn the_reference_is_right_about_positions() {
 fn perplexity_is_as_good_as_that_of_llama_cpp() {
     let path = model_path();
     let full = std::env::var_os("HANSE_FULL").is_some_and(|value| value == "1");
-    let loaded = load(&path, Activations::Int8, &mut |_| {}).unwrap();
+    let loaded = load(&path, setup(Activations::Int8), &mut |_| {}).unwrap();
     let mut windows = windows(&loaded.tokenizer);
     let length = if full { WINDOW } else { TOKENS_PEER };
     windows.iter_mut().for_each(|window| window.truncate(length));
