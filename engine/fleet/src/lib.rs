@@ -25,6 +25,7 @@ mod testing;
 mod turns;
 
 pub use config::{FleetConfig, FleetLimits, FleetModel, PartitionConfig, WorkerCommand};
+pub use engine_text::model_files;
 pub use error::FleetError;
 pub use fleet::Fleet;
 pub use status::{Incidents, PartitionCounters, PartitionLoad, PartitionState, PartitionStatus};

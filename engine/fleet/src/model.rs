@@ -50,7 +50,7 @@ impl Model {
             id: config.id.clone(),
             digest: config.digest,
             context: config.context_max.map_or(context, |max| context.min(max)),
-            vocabulary: vocabulary(&header).map_err(|lack| failed(lack.into()))?,
+            vocabulary: vocabulary(&header, &tokenizer).map_err(|lack| failed(lack.into()))?,
             created: config.created,
         };
         Ok(Self { card, tokenizer, template, prompt_bytes_max })
@@ -116,8 +116,12 @@ fn context(header: &GgufHeader) -> Result<u32, Lack> {
     }
 }
 
-/// Width of the logits: rows of the head, which may be the embedding.
-fn vocabulary(header: &GgufHeader) -> Result<u32, Lack> {
+/// Width of the logits: rows of the head, which may be the embedding. What is read of a folder has no
+/// tensors: there the tokenizer is filled up to that width, and the worker holds them against each other.
+fn vocabulary(header: &GgufHeader, tokenizer: &Tokenizer) -> Result<u32, Lack> {
+    if header.tensors().is_empty() {
+        return Ok(tokenizer.vocabulary());
+    }
     let head = header.tensor("output.weight").or_else(|| header.tensor("token_embd.weight"));
     let rows = head.and_then(|head| head.shape.get(1)).ok_or(Lack::Embedding)?;
     u32::try_from(*rows).map_err(|_| Lack::Embedding)

@@ -24,7 +24,7 @@ pub use error::GgufError;
 pub use ggml_type::GgmlType;
 use source::Source;
 pub use tensor::TensorEntry;
-use value::Value;
+pub(crate) use value::Value;
 
 /// Most metadata entries. Real files have a few dozen.
 const ENTRIES_MAX: u64 = 65_536;
@@ -45,12 +45,21 @@ pub struct GgufHeader {
 }
 
 impl GgufHeader {
-    /// Reads and checks the head of the file; the weights are not read.
+    /// Reads and checks the head of the file, or what stands for one in a folder of safetensors; the
+    /// weights are not read.
     pub fn read(path: &Path) -> Result<Self, GgufError> {
+        if path.is_dir() {
+            return crate::folder::read(path).map_err(GgufError::Folder);
+        }
         let open = |source| GgufError::Read { offset: 0, source };
         let file = File::open(path).map_err(open)?;
         let length = file.metadata().map_err(open)?.len();
         Self::parse(BufReader::with_capacity(1 << 18, file), length)
+    }
+
+    /// A head without tensors.
+    pub(crate) fn of_entries(entries: HashMap<String, Value>) -> Self {
+        Self { entries, tensors: Vec::new() }
     }
 
     /// The same from any source. `length` is the whole file's, in bytes.

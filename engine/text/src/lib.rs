@@ -6,11 +6,13 @@
 //! back for as long as it may still turn out to be a stop text.
 
 mod detokenizer;
+mod folder;
 mod gguf;
 mod stop_matcher;
 mod tokenizer;
 
 pub use detokenizer::Detokenizer;
+pub use folder::{FolderError, model_files};
 pub use gguf::{GgmlType, GgufError, GgufHeader, TensorEntry};
 pub use stop_matcher::{Held, StopMatcher};
 pub use tokenizer::{Control, Segment, Tokenizer, TokenizerError};

@@ -16,6 +16,7 @@ use byte_pairs::BytePairs;
 use control::ControlScanner;
 pub use error::TokenizerError;
 use sentence_pieces::SentencePieces;
+use unicode_normalization::{UnicodeNormalization, is_nfc};
 use vocabulary::Vocabulary;
 
 use crate::GgufHeader;
@@ -51,6 +52,9 @@ pub struct Tokenizer {
     vocabulary: Vocabulary,
     scanner: ControlScanner,
     pieces: Pieces,
+    /// Text is brought into Unicode's composed form (NFC) first. No GGUF file says so, since llama.cpp
+    /// has no such thing.
+    is_composed: bool,
 }
 
 /// How text between control tokens becomes ids.
@@ -73,7 +77,12 @@ impl Tokenizer {
             }
         };
         let scanner = ControlScanner::new(&vocabulary)?;
-        Ok(Self { vocabulary, scanner, pieces })
+        let is_composed = match header.text("tokenizer.ggml.normal_form") {
+            None => false,
+            Some("nfc") => true,
+            Some(other) => return Err(TokenizerError::UnknownNormalForm(other.to_owned())),
+        };
+        Ok(Self { vocabulary, scanner, pieces, is_composed })
     }
 
     /// The ids of a text, without any begin token. Time grows as `n log n` with its length.
@@ -172,6 +181,12 @@ impl Tokenizer {
     fn encode_piece(&self, text: &str, follows_token: &mut bool, ids: &mut Vec<u32>) {
         if text.is_empty() {
             return;
+        }
+        let composed: String;
+        let mut text = text;
+        if self.is_composed && !is_nfc(text) {
+            composed = text.nfc().collect();
+            text = &composed;
         }
         match &self.pieces {
             Pieces::BytePairs(pairs) => pairs.encode(text, ids),

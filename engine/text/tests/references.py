@@ -6,7 +6,8 @@ usage: references.py MODEL.gguf FOLDER
   models' `tokenizer.json`;
 - `xllamacpp` (llama.cpp), given the file.
 
-Writes FOLDER/PRE.gguf for several pre-tokenizers: the model's head without tensors, asking for that one.
+Writes FOLDER/PRE.gguf for several pre-tokenizers: the model's head without tensors, asking for that one;
+and FOLDER/PRE/tokenizer.json, with a config.json beside it: the same as Hugging Face's library saves it.
 """
 
 import json
@@ -30,11 +31,15 @@ class Head:
         self.file = open(path, "rb")
         assert self.file.read(4) == b"GGUF"
         self.version, _, count = struct.unpack("<IQQ", self.file.read(20))
-        self.raw, self.values = {}, {}
+        self.raw, self.values, self.floats = {}, {}, {}
         for _ in range(count):
             start = self.file.tell()
             key = self.text()
-            self.values[key] = self.value(self.number("I", 4))
+            kind = self.number("I", 4)
+            self.values[key] = self.value(kind)
+            if kind == ARRAY and key.endswith(".scores"):
+                self.file.seek(-4 * len(self.values[key]), 1)
+                self.floats[key] = [self.number("f", 4) for _ in self.values[key]]
             end = self.file.tell()
             self.file.seek(start)
             self.raw[key] = self.file.read(end - start)
@@ -105,6 +110,14 @@ def hugging_face(head: Head, name: str) -> tokenizers.Tokenizer:
     return tokenizer
 
 
+def save(tokenizer: tokenizers.Tokenizer, folder: Path, model_type: str) -> None:
+    """As a model's folder has it."""
+    folder.mkdir()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = {"model_type": model_type, "vocab_size": tokenizer.get_vocab_size()}
+    (folder / "config.json").write_text(json.dumps(config))
+
+
 def ids(tokenizer: tokenizers.Tokenizer, texts: list, is_markup: bool) -> list:
     tokenizer.encode_special_tokens = not is_markup
     return [tokenizer.encode(text, add_special_tokens=False).ids for _, text in texts]
@@ -141,10 +154,18 @@ def main(model: str, folder: Path) -> None:
     for name in PIPELINES:
         head.write(folder / f"{name}.gguf", name)
         tokenizer = hugging_face(head, name)
+        save(tokenizer, folder / name, "llama")
         own = texts + mega if name == "smollm" else texts
         for is_markup in (False, True):
             references.append({"by": "hugging_face", "pre": name, "is_markup": is_markup,
                                "ids": ids(tokenizer, own, is_markup)})
+    # Qwen's own files bring text into the composed form first, which GGUF has no word for
+    tokenizer = hugging_face(head, "qwen2")
+    tokenizer.normalizer = tokenizers.normalizers.NFC()
+    save(tokenizer, folder / "composed", "qwen2")
+    for is_markup in (False, True):
+        references.append({"by": "hugging_face", "pre": "composed", "is_markup": is_markup,
+                           "ids": ids(tokenizer, texts, is_markup)})
     llama_cpp = LlamaCpp(model)
     for is_markup in (False, True):
         references.append({"by": "llama_cpp", "pre": "smollm", "is_markup": is_markup,

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::FolderError;
+
 /// Every variant names the place: a key or a tensor, and the offset in the file in bytes.
 #[derive(Debug, thiserror::Error)]
 pub enum GgufError {
@@ -13,6 +15,10 @@ pub enum GgufError {
         /// Why.
         source: io::Error,
     },
+
+    /// It is a folder, and not one that a model can be read from.
+    #[error(transparent)]
+    Folder(FolderError),
 
     /// It begins with something else.
     #[error("not a GGUF file: it begins with {magic:02x?} instead of \"GGUF\"")]

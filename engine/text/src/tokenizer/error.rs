@@ -20,6 +20,10 @@ pub enum TokenizerError {
         supported: String,
     },
 
+    /// A form that text is brought into which we do not have.
+    #[error("normal form `{0}` is not supported; supported is nfc")]
+    UnknownNormalForm(String),
+
     /// Two arrays that should be equally long.
     #[error("`{key}` has {got} entries for {expected} tokens")]
     Length {
