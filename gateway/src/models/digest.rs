@@ -1,4 +1,4 @@
-//! SHA-256 of files that are longer than memory.
+//! SHA-256 of files that are longer than memory, and of folders of them.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -28,8 +28,23 @@ impl Hasher {
     }
 }
 
-/// A file's digest and length.
-pub(super) fn hash_file(file: &Path) -> io::Result<(ModelDigest, u64)> {
+/// The digest and the length of a file, or of the files of a folder that matter: see
+/// [`engine_fleet::model_files`], whose digest this is.
+pub(super) fn hash_path(path: &Path) -> io::Result<(ModelDigest, u64)> {
+    if !path.is_dir() {
+        return hash_file(path);
+    }
+    let (mut lines, mut total) = (Hasher::new(), 0);
+    for file in engine_fleet::model_files(path)? {
+        let (digest, bytes) = hash_file(&file)?;
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        lines.update(format!("{digest}  {name}\n").as_bytes());
+        total += bytes;
+    }
+    Ok((lines.finish(), total))
+}
+
+fn hash_file(file: &Path) -> io::Result<(ModelDigest, u64)> {
     let mut hasher = Hasher::new();
     let bytes = hash_into(&mut hasher, &mut File::open(file)?)?;
     Ok((hasher.finish(), bytes))

