@@ -209,5 +209,13 @@ fn what_a_file_asks_for_in_vain_is_named() {
             ..tiny(Architecture::Qwen2)
         }),
     ];
-    expect_test::expect![[""]].assert_eq(&errors.join("\n"));
+    expect_test::expect![[r#"
+        metadata key `qwen3.rope.scaling.type` is dynamic: this build knows none, linear, llama3, yarn and longrope
+        metadata key `llama.rope.scaling.factor` is missing or of another type
+        metadata key `qwen2.rope.scale_linear` is 4: it is not supported
+        metadata key `llama.attention.sliding_window` is missing or of another type
+        metadata key `gemma3.final_logit_softcapping` is -1: it must be a positive number
+        metadata key `qwen2.expert_count` is 8: it is not supported
+        metadata key `qwen3.attention.key_length` is 24: heads must be multiples of 16 wide
+        tensor `blk.0.attn_output.bias` does not belong to this architecture as it is implemented here"#]].assert_eq(&errors.join("\n"));
 }

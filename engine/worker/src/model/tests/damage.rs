@@ -107,7 +107,7 @@ fn what_is_wrong_is_named() {
         architecture `mamba` is not supported; this build runs: llama, qwen2, qwen3, gemma3, phi3
         tensor `output_norm.weight` is missing
         tensor `blk.0.attn_q.weight` is missing
-        tensor `blk.1.attn_norm.weight` is missing
+        tensor `blk.1.attn_q.weight` is missing
         metadata key `llama.block_count` is 4294967295: it is 0 or beyond all reason
         metadata key `llama.attention.key_length` is 24: heads must be multiples of 16 wide
         metadata key `llama.attention.head_count_kv` is 3: it must divide the number of heads
