@@ -56,8 +56,8 @@ fn products(pool: &Threads) -> Result<(), Box<dyn std::error::Error>> {
 fn attention(pool: &Threads) -> Result<(), Box<dyn std::error::Error>> {
     for context in [256_u32, 2048] {
         let blocks = context / 32;
-        let k = kv_cache(blocks as usize, 3, 64, KvKind::F16)?;
-        let v = kv_cache(blocks as usize, 3, 64, KvKind::F16)?;
+        let k = kv_cache(blocks as usize, 3, 64, KvKind::F16, &Device::Cpu)?;
+        let v = kv_cache(blocks as usize, 3, 64, KvKind::F16, &Device::Cpu)?;
         for m in [1_u32, 48] {
             let rows = (context - m..context).map(|position| AttentionRow { table: 0, position });
             let batch = AttentionBatch::new(vec![(0..blocks).collect()], rows.collect())?;

@@ -14,6 +14,8 @@ mod tile;
 use std::ops::Range;
 use std::sync::Arc;
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use half::f16;
 use rayon::prelude::*;
@@ -154,7 +156,17 @@ pub fn paged_attention(
     options: &AttentionOptions,
 ) -> Result<Tensor> {
     let options = *options;
-    q.apply_op3_no_bwd(k_cache, v_cache, &PagedAttention { path: Path::best(), batch, options })
+    let op = PagedAttention { path: Path::best(), batch, options };
+    #[cfg(feature = "flash-attn")]
+    if q.device().is_cuda() {
+        op.heads(q.layout(), k_cache.layout(), v_cache.layout())?;
+        let caches = (k_cache, v_cache);
+        let (tables, rows) = (&batch.tables, &batch.rows);
+        if let Some(out) = crate::cuda::flash::attend(q, caches, tables, rows, &options)? {
+            return Ok(out);
+        }
+    }
+    q.apply_op3_no_bwd(k_cache, v_cache, &op)
 }
 
 struct PagedAttention<'a> {
@@ -194,6 +206,23 @@ impl CustomOp3 for PagedAttention<'_> {
         }
         let shape = Shape::from((self.batch.rows.len(), heads.queries * heads.width));
         Ok((CpuStorage::F32(out), shape))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        q: &CudaStorage,
+        q_layout: &Layout,
+        k: &CudaStorage,
+        k_layout: &Layout,
+        v: &CudaStorage,
+        v_layout: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let heads = self.heads(q_layout, k_layout, v_layout)?;
+        let (q, k, v) = ((q, q_layout), (k, k_layout), (v, v_layout));
+        let batch = crate::cuda::attention::FlatBatch::new(&self.batch.tables, &self.batch.rows);
+        let out = crate::cuda::attention::forward(self.name(), q, k, v, &batch, &self.options)?;
+        Ok((out, Shape::from((self.batch.rows.len(), heads.queries * heads.width))))
     }
 }
 

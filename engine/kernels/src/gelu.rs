@@ -1,5 +1,7 @@
 //! The gate of a feed-forward layer with GELU (arXiv 2002.05202, arXiv 1606.08415).
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
@@ -49,6 +51,18 @@ impl CustomOp2 for GeluMul {
         }
         Ok((CpuStorage::F32(out), gate_layout.shape().clone()))
     }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        gate: &CudaStorage,
+        gate_layout: &Layout,
+        up: &CudaStorage,
+        up_layout: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        use crate::cuda::elements::{Gate, gated};
+        gated(self.name(), Gate::Gelu, (gate, gate_layout), (up, up_layout))
+    }
 }
 
 struct Part<'a> {
@@ -85,7 +99,7 @@ fn gelu_lanes<L: Lanes>(l: L, x: L::F) -> L::F {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::storage::tests::{bits, noise};
+    use crate::storage::tests::{bits, device, noise};
 
     #[test]
     fn it_is_right_and_equal_on_every_path() {
@@ -108,7 +122,7 @@ mod tests {
     #[test]
     fn nothing_panics_and_nan_stays_nan() {
         let gate = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -1e30, 1e30, 0.0];
-        let gate = Tensor::new(&gate, &candle_core::Device::Cpu).unwrap();
+        let gate = Tensor::new(&gate, &device()).unwrap();
         let y = gelu_mul(&gate, &gate.ones_like().unwrap()).unwrap().to_vec1::<f32>().unwrap();
         assert!(y[0].is_nan());
         assert_eq!([y[1], y[4], y[5]], [f32::INFINITY, 1e30, 0.0]);

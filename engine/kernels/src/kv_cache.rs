@@ -1,5 +1,7 @@
 //! The paged cache of keys or values: blocks of 32 positions.
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, DType, Device, InplaceOp2, Layout, Result, Tensor, bail};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
@@ -29,13 +31,19 @@ impl KvKind {
     }
 }
 
-/// An empty cache of keys (or values) of one layer: (blocks, 32, kv heads, head width).
-pub fn kv_cache(blocks: usize, kv_heads: usize, head_width: usize, kind: KvKind) -> Result<Tensor> {
+/// An empty cache of keys (or values) of one layer, on `device`: (blocks, 32, kv heads, head width).
+pub fn kv_cache(
+    blocks: usize,
+    kv_heads: usize,
+    head_width: usize,
+    kind: KvKind,
+    device: &Device,
+) -> Result<Tensor> {
     let dtype = match kind {
         KvKind::F16 => DType::F16,
         KvKind::F32 => DType::F32,
     };
-    Tensor::zeros((blocks, BLOCK_TOKENS, kv_heads, head_width), dtype, &Device::Cpu)
+    Tensor::zeros((blocks, BLOCK_TOKENS, kv_heads, head_width), dtype, device)
 }
 
 /// Rounds `rows` (M, kv heads, head width) to the type of `cache` and writes them to `slots`, one a row:
@@ -60,27 +68,11 @@ impl InplaceOp2 for WriteKv<'_> {
         rows: &CpuStorage,
         rows_layout: &Layout,
     ) -> Result<()> {
+        let width = self.width(cache_layout, rows_layout)?;
         let rows = contiguous::<f32>(InplaceOp2::name(self), rows, rows_layout)?;
-        let (count, heads, head_width) = rows_layout.shape().dims3()?;
-        let (blocks, block_tokens, cache_heads, cache_width) = cache_layout.shape().dims4()?;
-        if (heads, head_width, block_tokens) != (cache_heads, cache_width, BLOCK_TOKENS)
-            || count != self.slots.len()
-        {
-            bail!(
-                "write-kv: {:?} to {} slots of {:?}",
-                rows_layout.shape(),
-                self.slots.len(),
-                cache_layout.shape()
-            )
-        }
-        if let Some(slot) = self.slots.iter().find(|slot| **slot as usize >= blocks * BLOCK_TOKENS)
-        {
-            bail!("write-kv: slot {slot} of {}", blocks * BLOCK_TOKENS)
-        }
         let Some((start, end)) = cache_layout.contiguous_offsets() else {
             bail!("write-kv: the cache is not contiguous")
         };
-        let width = heads * head_width;
         if width == 0 {
             return Ok(());
         }
@@ -103,18 +95,50 @@ impl InplaceOp2 for WriteKv<'_> {
         }
         Ok(())
     }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        cache: &mut CudaStorage,
+        cache_layout: &Layout,
+        rows: &CudaStorage,
+        rows_layout: &Layout,
+    ) -> Result<()> {
+        self.width(cache_layout, rows_layout)?;
+        let (cache, rows) = ((cache, cache_layout), (rows, rows_layout));
+        crate::cuda::kv_cache::forward(InplaceOp2::name(self), cache, rows, self.slots)
+    }
+}
+
+impl WriteKv<'_> {
+    /// Width of a row, once the shapes and slots are checked.
+    fn width(&self, cache: &Layout, rows: &Layout) -> Result<usize> {
+        let (count, heads, head_width) = rows.shape().dims3()?;
+        let (blocks, block_tokens, cache_heads, cache_width) = cache.shape().dims4()?;
+        if (heads, head_width, block_tokens) != (cache_heads, cache_width, BLOCK_TOKENS)
+            || count != self.slots.len()
+        {
+            let slots = self.slots.len();
+            bail!("write-kv: {:?} to {slots} slots of {:?}", rows.shape(), cache.shape())
+        }
+        if let Some(slot) = self.slots.iter().find(|slot| **slot as usize >= blocks * BLOCK_TOKENS)
+        {
+            bail!("write-kv: slot {slot} of {}", blocks * BLOCK_TOKENS)
+        }
+        Ok(heads * head_width)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::storage::tests::noise;
+    use crate::storage::tests::{device, noise};
 
     #[test]
     fn rows_arrive_rounded_in_their_slots() {
         for kind in [KvKind::F16, KvKind::F32] {
-            let cache = kv_cache(3, 2, 16, kind).unwrap();
+            let cache = kv_cache(3, 2, 16, kind, &device()).unwrap();
             let rows = noise(&[3, 2, 16], 1);
             write_kv(&cache, &rows, &[95, 0, 33]).unwrap();
             let flat = cache.to_dtype(DType::F32).unwrap().reshape((96, 32)).unwrap();
@@ -133,7 +157,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused() {
-        let cache = kv_cache(1, 2, 16, KvKind::F16).unwrap();
+        let cache = kv_cache(1, 2, 16, KvKind::F16, &device()).unwrap();
         assert!(write_kv(&cache, &noise(&[1, 2, 16], 1), &[32]).is_err());
         assert!(write_kv(&cache, &noise(&[1, 2, 16], 1), &[0, 1]).is_err());
         assert!(write_kv(&cache, &noise(&[1, 1, 16], 1), &[0]).is_err());

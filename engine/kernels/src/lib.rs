@@ -13,13 +13,16 @@
 //! - the instruction sets ([`Path`]) are the same source: integer dots are exact, floats run in 16
 //!   lanes with fused multiply-add.
 //!
-//! Activations are `f32` tensors of shape (rows, width), contiguous, on the CPU. A CUDA body is the
-//! `cuda_fwd` of the same ops; until it exists Candle answers that there is none.
+//! Activations are `f32` tensors of shape (rows, width), contiguous. Each op has a body for the CPU and,
+//! with the feature `cuda`, one for NVIDIA GPUs.
 
 #![allow(clippy::needless_range_loop, reason = "registers are indexed like the formulas")]
 
 mod activations;
 mod attention;
+#[cfg(any(feature = "cuda", test))]
+mod cuda;
+mod device;
 mod float;
 mod gelu;
 mod ggml;
@@ -39,6 +42,7 @@ mod weight_kind;
 
 pub use activations::Activations;
 pub use attention::{AttentionBatch, AttentionOptions, AttentionRow, BatchError, paged_attention};
+pub use device::{DeviceError, DeviceName};
 pub use float::exp;
 pub use gelu::gelu_mul;
 pub use kv_cache::{BLOCK_TOKENS, KvKind, kv_cache, write_kv};
@@ -52,13 +56,24 @@ pub use softmax::softmax;
 pub use threads::{Threads, ThreadsError};
 pub use weight_kind::{WeightError, WeightKind};
 
-/// The numerics class of the CPU kernels: inside one class results are equal bit for bit, whatever
-/// the instruction set, the thread count and the batch.
-pub fn numerics_class(kv: KvKind, activations: Activations) -> &'static str {
-    match (kv, activations) {
-        (KvKind::F16, Activations::Int8) => "cpu-v1-f16",
-        (KvKind::F32, Activations::Int8) => "cpu-v1-f32",
-        (KvKind::F16, Activations::F32) => "cpu-v1-f16-f32act",
-        (KvKind::F32, Activations::F32) => "cpu-v1-f32-f32act",
+/// The numerics class of the kernels of `device`: inside one class results are equal bit for bit,
+/// whatever the instruction set, the thread count and the batch.
+///
+/// A GPU multiplies with activations as they are, so `activations` is not in its name. It is called
+/// `unpinned` until the worker's property test has passed on one: see `tests/on-gpu`.
+pub fn numerics_class(
+    device: &candle_core::Device,
+    kv: KvKind,
+    activations: Activations,
+) -> &'static str {
+    let flash = cfg!(feature = "flash-attn");
+    match (device.is_cpu(), kv, activations) {
+        (true, KvKind::F16, Activations::Int8) => "cpu-v1-f16",
+        (true, KvKind::F32, Activations::Int8) => "cpu-v1-f32",
+        (true, KvKind::F16, Activations::F32) => "cpu-v1-f16-f32act",
+        (true, KvKind::F32, Activations::F32) => "cpu-v1-f32-f32act",
+        (false, KvKind::F16, _) if flash => "cuda-v1-f16-flash-unpinned",
+        (false, KvKind::F16, _) => "cuda-v1-f16-unpinned",
+        (false, KvKind::F32, _) => "cuda-v1-f32-unpinned",
     }
 }

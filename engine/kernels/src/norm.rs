@@ -1,5 +1,7 @@
 //! Root mean square normalization (arXiv 1910.07467).
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
 use crate::float::{load_part, sum_lanes};
@@ -31,18 +33,40 @@ impl CustomOp2 for RmsNorm {
         weight: &CpuStorage,
         weight_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
+        let (rows, width) = self.shape(x_layout, weight_layout)?;
         let x = contiguous::<f32>(self.name(), x, x_layout)?;
         let weight = contiguous::<f32>(self.name(), weight, weight_layout)?;
-        let (rows, width) = x_layout.shape().dims2()?;
-        if weight_layout.shape().dims1()? != width || width == 0 {
-            bail!("{}: rows of {width}, weight of {}", self.name(), weight.len())
-        }
         let mut out = vec![0.0; x.len()];
         let shared = SharedRows::new(&mut out, width);
         split(rows, width / 8 + 1, |range| {
             launch(self.path, Rows { x, weight, eps: self.eps, range, out: &shared });
         });
         Ok((CpuStorage::F32(out), x_layout.shape().clone()))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        x_layout: &Layout,
+        weight: &CudaStorage,
+        weight_layout: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        self.shape(x_layout, weight_layout)?;
+        let (x, weight) = ((x, x_layout), (weight, weight_layout));
+        let out = crate::cuda::norm::forward(self.name(), x, weight, self.eps)?;
+        Ok((out, x_layout.shape().clone()))
+    }
+}
+
+impl RmsNorm {
+    /// Rows and their width, checked.
+    fn shape(&self, x: &Layout, weight: &Layout) -> Result<(usize, usize)> {
+        let (rows, width) = x.shape().dims2()?;
+        if weight.shape().dims1()? != width || width == 0 {
+            bail!("{}: rows of {width}, weight of {:?}", self.name(), weight.shape())
+        }
+        Ok((rows, width))
     }
 }
 
@@ -92,7 +116,7 @@ fn norm_row<L: Lanes>(l: L, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::storage::tests::{bits, noise};
+    use crate::storage::tests::{bits, device, noise};
 
     fn norm(path: Path, x: &Tensor, weight: &Tensor) -> Tensor {
         x.apply_op2_no_bwd(weight, &RmsNorm { path, eps: 1e-5 }).unwrap()
@@ -125,7 +149,7 @@ mod tests {
     fn nan_stays_in_its_row() {
         let mut values = vec![1.0f32; 64];
         values[3] = f32::NAN;
-        let x = Tensor::from_vec(values, (2, 32), &candle_core::Device::Cpu).unwrap();
+        let x = Tensor::from_vec(values, (2, 32), &device()).unwrap();
         let y = rms_norm(&x, &noise(&[32], 3), 1e-5).unwrap().to_vec2::<f32>().unwrap();
         assert!(y[0].iter().all(|y| y.is_nan()) && y[1].iter().all(|y| y.is_finite()));
     }

@@ -6,8 +6,10 @@ mod float_tiles;
 mod format;
 mod integer;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor, bail};
 
 use crate::activations::Activations;
@@ -31,6 +33,8 @@ pub struct QMatrix {
 enum Tiles {
     Blocks(BlockTiles),
     Floats(FloatTiles),
+    #[cfg(feature = "cuda")]
+    Gpu(crate::cuda::matrix::GpuBlocks),
 }
 
 impl QMatrix {
@@ -48,6 +52,31 @@ impl QMatrix {
             None => Tiles::Blocks(BlockTiles::pack(kind, rows, columns, bytes)),
         };
         Ok(QMatrix { rows, columns, kind, tiles })
+    }
+
+    /// The same on `device`, where activations must be too. A GPU keeps the bytes as they are.
+    pub fn on_device(
+        device: &Device,
+        kind: WeightKind,
+        rows: usize,
+        columns: usize,
+        bytes: &[u8],
+    ) -> std::result::Result<QMatrix, WeightError> {
+        match device {
+            Device::Cpu => QMatrix::from_ggml(kind, rows, columns, bytes),
+            #[cfg(feature = "cuda")]
+            Device::Cuda(device) => {
+                kind.check(rows, columns, bytes)?;
+                let blocks =
+                    crate::cuda::matrix::GpuBlocks::send(device, kind, rows, columns, bytes)
+                        .map_err(|error| WeightError::Device { message: error.to_string() })?;
+                Ok(QMatrix { rows, columns, kind, tiles: Tiles::Gpu(blocks) })
+            }
+            other => {
+                let message = format!("no kernels for {:?} in this build", other.location());
+                Err(WeightError::Device { message })
+            }
+        }
     }
 
     /// Width of the output.
@@ -70,26 +99,34 @@ impl QMatrix {
         match &self.tiles {
             Tiles::Blocks(tiles) => tiles.bytes(),
             Tiles::Floats(tiles) => tiles.bytes(),
+            #[cfg(feature = "cuda")]
+            Tiles::Gpu(blocks) => blocks.bytes(),
         }
     }
 
     /// `x` (M, columns) times the transposed weights: (M, rows). Row `i` of the result depends on row `i`
-    /// of `x` alone. Weights that are floats are multiplied as floats whatever `activations` says.
+    /// of `x` alone. Weights that are floats are multiplied as floats whatever `activations` says, and so
+    /// are all on a GPU.
     pub fn forward(&self, x: &Tensor, activations: Activations) -> Result<Tensor> {
         self.forward_on(Path::best(), x, activations)
     }
 
     /// The rows `ids` as floats: (ids, columns), an embedding lookup.
     pub fn rows(&self, ids: &[u32]) -> Result<Tensor> {
+        if let Some(id) = ids.iter().find(|id| **id as usize >= self.rows) {
+            bail!("row {id} of a matrix of {} rows", self.rows)
+        }
+        #[cfg(feature = "cuda")]
+        if let Tiles::Gpu(blocks) = &self.tiles {
+            return blocks.rows(ids);
+        }
         let mut out = vec![0.0; ids.len() * self.columns];
         for (&id, out) in ids.iter().zip(out.chunks_exact_mut(self.columns)) {
-            let row = id as usize;
-            if row >= self.rows {
-                bail!("row {id} of a matrix of {} rows", self.rows)
-            }
             match &self.tiles {
-                Tiles::Blocks(tiles) => tiles.row(row, out),
-                Tiles::Floats(tiles) => tiles.row(row, out),
+                Tiles::Blocks(tiles) => tiles.row(id as usize, out),
+                Tiles::Floats(tiles) => tiles.row(id as usize, out),
+                #[cfg(feature = "cuda")]
+                Tiles::Gpu(_) => unreachable!("answered above"),
             }
         }
         Tensor::from_vec(out, (ids.len(), self.columns), &Device::Cpu)
@@ -119,11 +156,8 @@ impl CustomOp1 for MatrixProduct<'_> {
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let matrix = self.matrix;
+        let rows = self.rows(layout)?;
         let x = contiguous::<f32>(self.name(), storage, layout)?;
-        let (rows, width) = layout.shape().dims2()?;
-        if width != matrix.columns {
-            bail!("{matrix:?} meets activations of width {width}")
-        }
         let mut out = vec![0.0; rows * matrix.rows];
         if rows > 0 {
             match (&matrix.tiles, self.activations) {
@@ -134,8 +168,31 @@ impl CustomOp1 for MatrixProduct<'_> {
                     exact::product(self.path, tiles, x, rows, &mut out);
                 }
                 (Tiles::Floats(tiles), _) => tiles.product(self.path, x, rows, &mut out),
+                #[cfg(feature = "cuda")]
+                (Tiles::Gpu(_), _) => bail!("{matrix:?} is on a GPU, the activations are not"),
             }
         }
         Ok((CpuStorage::F32(out), Shape::from((rows, matrix.rows))))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        let rows = self.rows(layout)?;
+        let Tiles::Gpu(blocks) = &self.matrix.tiles else {
+            bail!("the activations are on a GPU, {:?} is not", self.matrix)
+        };
+        let out = blocks.product(self.name(), x, layout)?;
+        Ok((out, Shape::from((rows, self.matrix.rows))))
+    }
+}
+
+impl MatrixProduct<'_> {
+    /// Rows of activations, once their width is checked.
+    fn rows(&self, x: &Layout) -> Result<usize> {
+        let (rows, width) = x.shape().dims2()?;
+        if width != self.matrix.columns {
+            bail!("{:?} meets activations of width {width}", self.matrix)
+        }
+        Ok(rows)
     }
 }

@@ -4,6 +4,8 @@ mod scaling;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
 use crate::float::{exp_f64, ln_f64, sin_cos};
@@ -34,6 +36,8 @@ pub struct RopeTable {
     positions: usize,
     /// Position by position: `pairs` cosines, then `pairs` sines.
     turns: Vec<f32>,
+    #[cfg(feature = "cuda")]
+    on_gpu: crate::cuda::rope::Turns,
 }
 
 impl RopeTable {
@@ -69,7 +73,20 @@ impl RopeTable {
                 (*cosine, *sine) = ((c * factor) as f32, (s * factor) as f32);
             }
         }
-        Ok(RopeTable { style, pairs, positions, turns })
+        Ok(RopeTable {
+            style,
+            pairs,
+            positions,
+            turns,
+            #[cfg(feature = "cuda")]
+            on_gpu: crate::cuda::rope::Turns::default(),
+        })
+    }
+
+    /// Position by position: a cosine for each pair, then a sine for each.
+    #[cfg(test)]
+    pub(crate) fn turns(&self) -> &[f32] {
+        &self.turns
     }
 
     /// How many positions the table has.
@@ -95,15 +112,8 @@ impl CustomOp1 for Rope<'_> {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (rows, heads, head_width) = self.shape(layout)?;
         let x = contiguous::<f32>(self.name(), x, layout)?;
-        let (rows, heads, head_width) = layout.shape().dims3()?;
-        if rows != self.positions.len() || head_width < 2 * self.table.pairs {
-            bail!("{}: {:?} with {} positions", self.name(), layout.shape(), self.positions.len())
-        }
-        if let Some(position) = self.positions.iter().find(|p| **p as usize >= self.table.positions)
-        {
-            bail!("{}: position {position} of {}", self.name(), self.table.positions)
-        }
         let mut out = vec![0.0; x.len()];
         if heads * head_width > 0 {
             let shared = SharedRows::new(&mut out, heads * head_width);
@@ -112,6 +122,31 @@ impl CustomOp1 for Rope<'_> {
             });
         }
         Ok((CpuStorage::F32(out), layout.shape().clone()))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        self.shape(layout)?;
+        let RopeTable { style, pairs, turns, on_gpu, .. } = self.table;
+        let halves = *style == RopeStyle::Halves;
+        let table = crate::cuda::rope::Table { pairs: *pairs, halves, turns, there: on_gpu };
+        let out = crate::cuda::rope::forward(self.name(), (x, layout), self.positions, &table)?;
+        Ok((out, layout.shape().clone()))
+    }
+}
+
+impl Rope<'_> {
+    /// Rows, heads and their width, once the positions are checked.
+    fn shape(&self, x: &Layout) -> Result<(usize, usize, usize)> {
+        let (rows, heads, head_width) = x.shape().dims3()?;
+        if rows != self.positions.len() || head_width < 2 * self.table.pairs {
+            bail!("{}: {:?} with {} positions", self.name(), x.shape(), self.positions.len())
+        }
+        if let Some(position) = self.positions.iter().find(|p| **p as usize >= self.table.positions)
+        {
+            bail!("{}: position {position} of {}", self.name(), self.table.positions)
+        }
+        Ok((rows, heads, head_width))
     }
 }
 

@@ -1,5 +1,7 @@
 //! The gate of a feed-forward layer (arXiv 2002.05202).
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
@@ -48,6 +50,18 @@ impl CustomOp2 for SiluMul {
         }
         Ok((CpuStorage::F32(out), gate_layout.shape().clone()))
     }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        gate: &CudaStorage,
+        gate_layout: &Layout,
+        up: &CudaStorage,
+        up_layout: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        use crate::cuda::elements::{Gate, gated};
+        gated(self.name(), Gate::Silu, (gate, gate_layout), (up, up_layout))
+    }
 }
 
 struct Part<'a> {
@@ -75,7 +89,7 @@ impl Kernel for Part<'_> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::storage::tests::{bits, noise};
+    use crate::storage::tests::{bits, device, noise};
 
     #[test]
     fn it_is_right_and_equal_on_every_path() {
@@ -97,7 +111,7 @@ mod tests {
     #[test]
     fn nothing_panics_and_nan_stays_nan() {
         let gate = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -1e30, 1e30];
-        let gate = Tensor::new(&gate, &candle_core::Device::Cpu).unwrap();
+        let gate = Tensor::new(&gate, &device()).unwrap();
         let y = silu_mul(&gate, &gate.ones_like().unwrap()).unwrap().to_vec1::<f32>().unwrap();
         assert!(y[0].is_nan());
         assert_eq!(y[1], f32::INFINITY);

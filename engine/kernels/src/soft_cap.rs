@@ -1,5 +1,7 @@
 //! Logits and scores that never leave a range (arXiv 2408.00118).
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
@@ -50,6 +52,11 @@ impl CustomOp1 for SoftCap {
         let mut out = contiguous::<f32>(self.name(), x, layout)?.to_vec();
         out.par_chunks_mut(TASK).for_each(|x| launch(self.path, Part { x, cap: self.cap }));
         Ok((CpuStorage::F32(out), layout.shape().clone()))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        crate::cuda::elements::soft_cap(self.name(), (x, layout), self.cap)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Softmax of rows.
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
@@ -30,6 +32,11 @@ impl CustomOp1 for Softmax {
             out.par_chunks_mut(width).for_each(|row| launch(self.path, Row { row }));
         }
         Ok((CpuStorage::F32(out), layout.shape().clone()))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        crate::cuda::softmax::forward(self.name(), x, layout)
     }
 }
 
@@ -72,7 +79,7 @@ pub(crate) fn exponentials<L: Lanes>(l: L, row: &mut [f32]) -> (f32, f32) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::storage::tests::{bits, noise};
+    use crate::storage::tests::{bits, device, noise};
 
     #[test]
     fn it_is_right_alone_in_a_batch_and_on_every_path() {
@@ -96,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_row_of_nan_is_nan() {
-        let x = Tensor::new(&[[f32::NAN; 3], [0.0; 3]], &candle_core::Device::Cpu).unwrap();
+        let x = Tensor::new(&[[f32::NAN; 3], [0.0; 3]], &device()).unwrap();
         let y = softmax(&x).unwrap().to_vec2::<f32>().unwrap();
         assert!(y[0].iter().all(|y| y.is_nan()));
         assert_eq!(y[1], [1.0 / 3.0; 3]);

@@ -20,12 +20,17 @@ pub(crate) mod tests {
     use candle_core::{Device, Tensor};
     use rand::{Rng, SeedableRng, rngs::StdRng};
 
-    /// Numbers in -1..1.
+    /// Where tests run: on what `HANSE_DEVICE` names.
+    pub(crate) fn device() -> Device {
+        crate::DeviceName::of_tests().unwrap().open().unwrap()
+    }
+
+    /// Numbers in -1..1, on the device of the tests.
     pub(crate) fn noise(shape: &[usize], seed: u64) -> Tensor {
         let mut random = StdRng::seed_from_u64(seed);
         let count = shape.iter().product();
         let values: Vec<f32> = (0..count).map(|_| random.random_range(-1.0..1.0)).collect();
-        Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+        Tensor::from_vec(values, shape, &device()).unwrap()
     }
 
     /// The bits of all elements.

@@ -62,6 +62,12 @@ pub enum WeightError {
         /// Bytes that were given.
         actual: usize,
     },
+    /// The device does not take them.
+    #[error("the device does not take the weights: {message}")]
+    Device {
+        /// What it says.
+        message: String,
+    },
 }
 
 impl WeightKind {

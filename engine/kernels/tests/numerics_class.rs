@@ -44,7 +44,7 @@ fn product(kind: WeightKind, activations: Activations) -> Tensor {
 
 fn attention(kind: KvKind, window: Option<u32>, softcap: Option<f32>) -> Tensor {
     let [k, v] = [1, 2].map(|seed| {
-        let cache = kv_cache(20, 2, 32, kind).unwrap();
+        let cache = kv_cache(20, 2, 32, kind, &Device::Cpu).unwrap();
         write_kv(&cache, &numbers(&[640, 2, 32], seed), &(0..640).collect::<Vec<_>>()).unwrap();
         cache
     });
@@ -57,8 +57,8 @@ fn attention(kind: KvKind, window: Option<u32>, softcap: Option<f32>) -> Tensor 
 
 #[test]
 fn the_bits_of_version_1() {
-    assert_eq!(numerics_class(KvKind::F16, Activations::Int8), "cpu-v1-f16");
-    assert_eq!(numerics_class(KvKind::F16, Activations::F32), "cpu-v1-f16-f32act");
+    assert_eq!(numerics_class(&Device::Cpu, KvKind::F16, Activations::Int8), "cpu-v1-f16");
+    assert_eq!(numerics_class(&Device::Cpu, KvKind::F16, Activations::F32), "cpu-v1-f16-f32act");
     let (x, y) = (numbers(&[4, 100], 7), numbers(&[4, 100], 8));
     let weight = y.narrow(0, 0, 1).unwrap().squeeze(0).unwrap();
     let turned = |style, scaling| {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use rand::seq::SliceRandom;
 use rand::{SeedableRng, rngs::StdRng};
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::kv_cache::{BLOCK_TOKENS, KvKind, kv_cache, write_kv};
 use crate::path::Path;
-use crate::storage::tests::{bits, noise};
+use crate::storage::tests::{bits, device, noise};
 use crate::threads::Threads;
 
 /// A cache full of NaN but for the positions of one sequence, whose blocks are shuffled.
@@ -32,10 +32,10 @@ impl Filled {
         table.shuffle(&mut StdRng::seed_from_u64(1));
         table.truncate(positions.div_ceil(BLOCK_TOKENS));
         let [k, v] = [2, 3].map(|seed| {
-            let cache = kv_cache(blocks, kv_heads, width, kind).unwrap();
+            let cache = kv_cache(blocks, kv_heads, width, kind, &device()).unwrap();
             let slots: Vec<u32> = (0..(blocks * BLOCK_TOKENS) as u32).collect();
             let shape = (slots.len(), kv_heads, width);
-            let nan = Tensor::full(f32::NAN, shape, &Device::Cpu).unwrap();
+            let nan = Tensor::full(f32::NAN, shape, &device()).unwrap();
             write_kv(&cache, &nan.contiguous().unwrap(), &slots).unwrap();
             let rows = noise(&[positions, kv_heads, width], seed);
             let slot = |p: usize| table[p / BLOCK_TOKENS] * 32 + (p % BLOCK_TOKENS) as u32;
@@ -181,7 +181,7 @@ fn rows_of_several_sequences_do_not_meet() {
         .map(|(table, position)| AttentionRow { table, position })
         .to_vec();
     let ids: Vec<u32> = rows.iter().map(|row| row.position).collect();
-    let q = filled.q.index_select(&Tensor::new(ids.as_slice(), &Device::Cpu).unwrap(), 0).unwrap();
+    let q = filled.q.index_select(&Tensor::new(ids.as_slice(), &device()).unwrap(), 0).unwrap();
     let batch = AttentionBatch::new(tables, rows).unwrap();
     let mixed = paged_attention(&q, &filled.k, &filled.v, &batch, &filled.options).unwrap();
     for (i, position) in ids.iter().map(|id| *id as usize).enumerate() {
@@ -198,7 +198,7 @@ fn what_lies_between_windows_is_not_read() {
     table[2..14].fill(u32::MAX);
     let rows = [20, 63, 500, 599].map(|position| AttentionRow { table: 0, position });
     let ids = rows.map(|row| row.position);
-    let q = filled.q.index_select(&Tensor::new(&ids, &Device::Cpu).unwrap(), 0).unwrap();
+    let q = filled.q.index_select(&Tensor::new(&ids, &device()).unwrap(), 0).unwrap();
     let batch = AttentionBatch::new(vec![table.into()], rows.to_vec()).unwrap();
     let mixed = paged_attention(&q, &filled.k, &filled.v, &batch, &filled.options).unwrap();
     for (i, position) in ids.iter().map(|id| *id as usize).enumerate() {
@@ -211,7 +211,7 @@ fn what_lies_between_windows_is_not_read() {
 fn a_broken_row_does_not_break_the_others() {
     let filled = Filled::new(KvKind::F16, 2, 1, 16, 40);
     let clean = filled.attend(0..40);
-    let late = Tensor::full(f32::INFINITY, (1, 1, 16), &Device::Cpu).unwrap();
+    let late = Tensor::full(f32::INFINITY, (1, 1, 16), &device()).unwrap();
     let slot = filled.table[1] * 32 + 7;
     for cache in [&filled.k, &filled.v] {
         write_kv(cache, &late.contiguous().unwrap(), &[slot]).unwrap();
@@ -236,7 +236,7 @@ fn what_does_not_fit_is_refused() {
     );
     let batch = AttentionBatch::new(vec![table], row(0, 40)).unwrap();
     let attend_with = |blocks, heads, width, window, softcap| {
-        let cache = kv_cache(blocks, 2, 16, KvKind::F16).unwrap();
+        let cache = kv_cache(blocks, 2, 16, KvKind::F16, &device()).unwrap();
         let q = noise(&[1, heads, width], 1);
         paged_attention(
             &q,

@@ -9,14 +9,14 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use super::QMatrix;
 use crate::activations::Activations;
 use crate::path::Path;
-use crate::storage::tests::{bits, noise};
+use crate::storage::tests::{bits, device, noise};
 use crate::threads::Threads;
 use crate::weight_kind::WeightKind;
 
 const BOTH: [Activations; 2] = [Activations::Int8, Activations::F32];
 
 /// Random weights: every byte is random, but for scales, which are below 1 / 32, and floats.
-fn weights(kind: WeightKind, rows: usize, columns: usize, seed: u64) -> Vec<u8> {
+pub(crate) fn weights(kind: WeightKind, rows: usize, columns: usize, seed: u64) -> Vec<u8> {
     let mut random = StdRng::seed_from_u64(seed);
     let blocks = rows * columns / kind.block_columns();
     let mut bytes = vec![0u8; blocks * kind.block_bytes()];
@@ -46,7 +46,8 @@ fn weights(kind: WeightKind, rows: usize, columns: usize, seed: u64) -> Vec<u8> 
 }
 
 fn matrix(kind: WeightKind, rows: usize, columns: usize, seed: u64) -> QMatrix {
-    QMatrix::from_ggml(kind, rows, columns, &weights(kind, rows, columns, seed)).unwrap()
+    let bytes = weights(kind, rows, columns, seed);
+    QMatrix::on_device(&device(), kind, rows, columns, &bytes).unwrap()
 }
 
 fn all_rows(matrix: &QMatrix) -> Vec<Vec<f32>> {
@@ -82,7 +83,7 @@ fn every_kind_reads_as_candle_reads_it() {
                 .unwrap()
                 .dequantize(&Device::Cpu)
                 .unwrap();
-        let ours = QMatrix::from_ggml(kind, rows, columns, &bytes).unwrap();
+        let ours = QMatrix::on_device(&device(), kind, rows, columns, &bytes).unwrap();
         assert_eq!(all_rows(&ours), theirs.to_vec2::<f32>().unwrap(), "{kind:?}");
     }
 }
@@ -192,7 +193,7 @@ fn what_is_not_finite_stays_in_its_row() {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut values = clean.flatten_all().unwrap().to_vec1::<f32>().unwrap();
             values[256 + 77] = bad;
-            let x = Tensor::from_vec(values, (3, 256), &Device::Cpu).unwrap();
+            let x = Tensor::from_vec(values, (3, 256), &device()).unwrap();
             for mode in BOTH {
                 let (y, expected) =
                     (matrix.forward(&x, mode).unwrap(), matrix.forward(&clean, mode).unwrap());
@@ -214,9 +215,6 @@ fn what_does_not_fit_is_refused() {
     assert!(matrix.forward(&noise(&[1, 32], 1), Activations::Int8).is_err());
     let transposed = noise(&[64, 2], 1).t().unwrap();
     assert!(matrix.forward(&transposed, Activations::Int8).is_err());
-    let none = matrix.forward(
-        &Tensor::zeros((0, 64), candle_core::DType::F32, &Device::Cpu).unwrap(),
-        Activations::Int8,
-    );
+    let none = matrix.forward(&noise(&[1, 64], 1).narrow(0, 0, 0).unwrap(), Activations::Int8);
     assert_eq!(none.unwrap().dims(), [0, 20]);
 }
