@@ -47,7 +47,7 @@ pub struct PartitionConfig {
     pub model: ModelId,
     /// Where it is: from the operator, never from the worker.
     pub zone: ZoneId,
-    /// What it runs on; `cpu` is the only device so far.
+    /// What it runs on: `cpu`, or `cuda:N` for a GPU.
     pub device: String,
     /// Threads that compute; 0 is one for each core.
     pub threads: usize,

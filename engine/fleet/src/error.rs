@@ -21,8 +21,8 @@ pub enum FleetError {
         model: ModelId,
     },
 
-    /// A device that this fleet has no worker for.
-    #[error("partition `{partition}` has device `{device}`; only `cpu` is supported")]
+    /// A device that no worker has a name for.
+    #[error("partition `{partition}` has device `{device}`; it must be `cpu` or `cuda:N`")]
     UnknownDevice {
         /// The partition.
         partition: PartitionId,

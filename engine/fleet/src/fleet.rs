@@ -210,6 +210,12 @@ fn model_of<'a>(config: &'a FleetConfig, partition: &PartitionConfig) -> Option<
     config.models.iter().find(|model| model.id == partition.model)
 }
 
+/// `cpu` or `cuda:N`. Whether a worker has such a device, it says when it starts.
+fn is_device(name: &str) -> bool {
+    let number = name.strip_prefix("cuda:").is_some_and(|number| number.parse::<u32>().is_ok());
+    name == "cpu" || number
+}
+
 fn check(config: &FleetConfig) -> Result<(), FleetError> {
     let models = config.models.iter().map(|model| model.id.as_str());
     let partitions = config.partitions.iter().map(|partition| partition.id.as_str());
@@ -225,7 +231,7 @@ fn check(config: &FleetConfig) -> Result<(), FleetError> {
             let (partition, model) = (partition.id.clone(), partition.model.clone());
             return Err(FleetError::UnknownModel { partition, model });
         }
-        if partition.device != "cpu" {
+        if !is_device(&partition.device) {
             let (partition, device) = (partition.id.clone(), partition.device.clone());
             return Err(FleetError::UnknownDevice { partition, device });
         }

@@ -65,6 +65,7 @@ impl Launch<'_> {
         for (flag, value) in [
             ("--digest", model.digest.to_string()),
             ("--epoch", epoch.0.to_string()),
+            ("--device", partition.device.clone()),
             ("--kv-bytes", partition.kv_bytes.to_string()),
             ("--threads", partition.threads.to_string()),
             ("--step-tokens-max", limits.step_tokens_max.to_string()),

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use engine_api::ModelDigest;
+use engine_kernels::DeviceName;
 
 use crate::CoreConfig;
 
@@ -22,6 +23,9 @@ pub struct WorkerArgs {
     /// Which start of this partition's worker; later starts have larger numbers
     #[arg(long, default_value_t = 1)]
     pub epoch: u64,
+    /// What computes: cpu, or cuda:0 for the first GPU that the process sees
+    #[arg(long, default_value_t = DeviceName::Cpu)]
+    pub device: DeviceName,
     /// Memory of the KV cache, in bytes
     #[arg(long, default_value_t = 256 << 20)]
     pub kv_bytes: u64,

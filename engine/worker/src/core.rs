@@ -58,12 +58,14 @@ impl Core {
     ) -> Result<Self, LoadError> {
         config.check()?;
         let threads = Threads::new(config.threads).map_err(LoadError::Threads)?;
-        let setup = Setup { activations: config.activations, context_max: config.context_max };
+        let device = config.device.open().map_err(LoadError::Device)?;
+        let CoreConfig { device: name, activations, context_max, .. } = *config;
+        let setup = Setup { device: name, activations, context_max };
         let loaded = model::load(&config.model, setup, progress)?;
         let shape = loaded.model.cache_shape();
-        let cache = KvCache::new(&shape, config.kv_bytes)?;
+        let cache = KvCache::new(&shape, config.kv_bytes, &device)?;
         let blocks = cache.groups()[0].blocks;
-        let numerics = engine_kernels::numerics_class(crate::kv::KIND, config.activations);
+        let numerics = engine_kernels::numerics_class(&device, crate::kv::KIND, config.activations);
         let card = CoreCard {
             digest: ModelDigest(loaded.digest),
             numerics: NumericsClass::new(numerics),

@@ -17,7 +17,7 @@ mod trace;
 
 pub use args::WorkerArgs;
 pub use core::{Core, CoreCard, CoreConfig, Load};
-pub use engine_kernels::Activations;
+pub use engine_kernels::{Activations, DeviceName};
 pub use event::{CoreEvent, SequenceKey};
 pub use kv::BLOCK_TOKENS;
 pub use model::{LoadError, LoadProgress};

@@ -24,7 +24,7 @@ use std::num::NonZeroU32;
 use std::path::Path;
 
 use candle_core::Tensor;
-use engine_kernels::Activations;
+use engine_kernels::{Activations, DeviceName};
 use engine_text::{GgufHeader, Tokenizer, model_files};
 
 pub(crate) use batch::Batch;
@@ -64,6 +64,8 @@ pub(crate) struct Loaded {
 /// How to read a model.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setup {
+    /// Where the weights go.
+    pub(crate) device: DeviceName,
     /// In which form activations meet quantized weights.
     pub(crate) activations: Activations,
     /// Longest sequence, where it shall be shorter than what the model was made for.
@@ -121,7 +123,8 @@ fn finish(
     setup: Setup,
     progress: &mut dyn FnMut(LoadProgress),
 ) -> Result<Loaded, LoadError> {
-    let mut weights = Weights::new(source, progress);
+    let device = setup.device.open().map_err(LoadError::Device)?;
+    let mut weights = Weights::new(source, &device, progress);
     let model = read(&mut weights, setup)?;
     weights.finish()?;
     if model.vocabulary() != tokenizer.vocabulary() {

@@ -138,6 +138,7 @@ fn compute(args: &WorkerArgs, bench: Bench, stage: watch::Sender<Stage>) {
 fn load(args: &WorkerArgs, stage: &watch::Sender<Stage>) -> Result<Core, String> {
     let config = CoreConfig {
         model: args.model.clone(),
+        device: args.device,
         kv_bytes: args.kv_bytes,
         context_max: args.context_max,
         threads: match args.threads {

@@ -36,13 +36,16 @@ pub enum Device {
     /// The processor.
     #[default]
     Cpu,
+    /// A GPU, by its number among those that the gateway's `CUDA_VISIBLE_DEVICES` leaves.
+    Cuda(u32),
 }
 
-impl Device {
+impl fmt::Display for Device {
     /// As the engine names it.
-    pub fn as_str(self) -> &'static str {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Cpu => "cpu",
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(number) => write!(f, "cuda:{number}"),
         }
     }
 }
@@ -51,9 +54,16 @@ impl TryFrom<String> for Device {
     type Error = String;
 
     fn try_from(name: String) -> Result<Self, String> {
-        match name.as_str() {
-            "cpu" => Ok(Self::Cpu),
-            _ => Err(format!("unknown device {name:?}: this engine runs on `cpu`")),
+        let number = name.strip_prefix("cuda:").and_then(|number| number.parse().ok());
+        match (name.as_str(), number) {
+            ("cpu", _) => Ok(Self::Cpu),
+            (_, Some(number)) if cfg!(feature = "cuda") => Ok(Self::Cuda(number)),
+            (_, Some(_)) => {
+                Err(format!("this build cannot use {name:?}: build it with `--features cuda`"))
+            }
+            _ => {
+                Err(format!("unknown device {name:?}: it is `cpu`, or `cuda:0` for the first GPU"))
+            }
         }
     }
 }

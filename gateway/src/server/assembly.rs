@@ -177,7 +177,7 @@ fn partitions(models: &ModelsConfig) -> Vec<PartitionConfig> {
         id: PartitionId::new(one.id.get_ref().as_str()),
         model: ModelId::new(one.model.get_ref().as_str()),
         zone: ZoneId::new(one.zone.get_ref().as_str()),
-        device: one.device.as_str().to_owned(),
+        device: one.device.to_string(),
         threads: one.threads.count(),
         kv_bytes: one.kv_memory.bytes(),
     };

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use engine_api::{ModelDigest, NumericsClass};
-use engine_kernels::Activations;
+use engine_kernels::{Activations, DeviceName};
 
 use crate::model::LoadError;
 
@@ -13,6 +13,8 @@ use crate::model::LoadError;
 pub struct CoreConfig {
     /// The GGUF file.
     pub model: PathBuf,
+    /// What computes.
+    pub device: DeviceName,
     /// Memory for keys and values, in bytes; all of it is allocated at the start.
     pub kv_bytes: u64,
     /// Longest sequence in tokens, where it shall be shorter than what the model was made for.

@@ -260,9 +260,9 @@ fn what_a_block_held_before_does_not_matter() {
     let clean = run(&mut Bench::new(16, 64));
     let mut bench = Bench::new(16, 64);
     let slots: Vec<u32> = (0..16 * BLOCK_TOKENS).collect();
-    let noise =
-        candle_core::Tensor::full(f32::NAN, (slots.len(), 2, 16), &candle_core::Device::Cpu);
-    let noise = noise.unwrap();
+    let device = bench.core.cache.layer(0).keys.device().clone();
+    let noise = candle_core::Tensor::full(f32::NAN, (slots.len(), 2, 16), &device);
+    let noise = noise.unwrap().contiguous().unwrap();
     for layer in 0..2 {
         let LayerCache { keys, values, .. } = bench.core.cache.layer(layer);
         engine_kernels::write_kv(keys, &noise, &slots).unwrap();

@@ -1,6 +1,6 @@
 //! The tensors that blocks are in.
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use engine_kernels::{KvKind, kv_cache};
 
 use super::{BLOCK_TOKENS, BlockCopy, blocks_for};
@@ -117,14 +117,18 @@ pub(crate) struct LayerCache {
 }
 
 impl KvCache {
-    /// Allocates all that the budget of bytes holds.
-    pub(crate) fn new(shape: &CacheShape, kv_bytes: u64) -> Result<Self, LoadError> {
+    /// Allocates all that the budget of bytes holds, on the device.
+    pub(crate) fn new(
+        shape: &CacheShape,
+        kv_bytes: u64,
+        device: &Device,
+    ) -> Result<Self, LoadError> {
         let groups = shape.groups(kv_bytes)?;
         let layer = |layer: &LayerShape| {
             let group = groups.iter().position(|group| group.window == layer.window);
             let group = group.expect("the groups are those of the layers");
             let blocks = groups[group].blocks as usize;
-            let tensor = || kv_cache(blocks, layer.kv_heads, layer.head_width, KIND);
+            let tensor = || kv_cache(blocks, layer.kv_heads, layer.head_width, KIND, device);
             Ok(LayerCache { keys: tensor()?, values: tensor()?, group })
         };
         let layers = shape.layers.iter().map(layer).collect::<candle_core::Result<_>>()?;
@@ -173,14 +177,15 @@ mod tests {
     #[test]
     fn the_budget_buys_whole_blocks() {
         // 2 layers × (keys, values) × 32 positions × 2 heads × 16 × 2 bytes = 8192 a block
-        let cache = KvCache::new(&shape(&[None; 2]), 6 * 8192 + 8191).unwrap();
+        let cache = KvCache::new(&shape(&[None; 2]), 6 * 8192 + 8191, &Device::Cpu).unwrap();
         assert_eq!(cache.groups(), [LayerGroup { window: None, blocks: 6 }]);
         assert_eq!(cache.layer(1).keys.dims(), [6, 32, 2, 16]);
     }
 
     #[test]
     fn layers_of_one_window_share_a_pool() {
-        let cache = KvCache::new(&shape(&[Some(40), None, Some(40)]), 100 * 4096).unwrap();
+        let cache =
+            KvCache::new(&shape(&[Some(40), None, Some(40)]), 100 * 4096, &Device::Cpu).unwrap();
         let groups =
             [LayerGroup { window: None, blocks: 50 }, LayerGroup { window: Some(40), blocks: 25 }];
         assert_eq!(cache.groups(), groups);
@@ -191,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_budget_below_one_context_is_refused_with_what_it_takes() {
-        let error = KvCache::new(&shape(&[None; 2]), 3 * 8192).err().unwrap();
+        let error = KvCache::new(&shape(&[None; 2]), 3 * 8192, &Device::Cpu).err().unwrap();
         expect_test::expect![[
             "24576 bytes of KV memory do not hold one context of 100 tokens; give at least 32768"
         ]]

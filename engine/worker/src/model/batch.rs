@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use candle_core::Tensor;
 use engine_kernels::{AttentionBatch, AttentionRow, BatchError};
 
 use crate::kv::{BlockId, BlockTable};
@@ -62,6 +63,15 @@ impl Batch {
         }
         assert!(drawn <= end - first, "a chunk's own rows are drawn");
         self.drawn.extend(end - drawn..end);
+    }
+
+    /// The drawn rows of `x` (rows, width): (drawn, width).
+    pub(crate) fn drawn_of(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        if self.drawn.is_empty() {
+            // a GPU has no memory of no bytes: part of what there is instead of a new tensor
+            return x.narrow(0, 0, 0);
+        }
+        x.index_select(&Tensor::new(self.drawn.as_slice(), x.device())?, 0)
     }
 
     /// The rows as each group of layers sees them, by the group's number.

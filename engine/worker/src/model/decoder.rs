@@ -110,8 +110,7 @@ impl Model for Decoder {
             x = (&x + layer.attention.forward(&x, &step, sizes, table, activations)?)?;
             x = (&x + layer.feed_forward.forward(&x, sizes.epsilon, activations)?)?;
         }
-        let drawn = Tensor::new(batch.drawn.as_slice(), x.device())?;
-        let x = x.index_select(&drawn, 0)?;
+        let x = batch.drawn_of(&x)?;
         let x = rms_norm(&x, &self.norm, self.sizes.epsilon)?;
         let logits = self.head.as_ref().unwrap_or(&self.embedding).forward(&x, self.activations)?;
         match self.logit_cap {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use engine_kernels::{ThreadsError, WeightError};
+use engine_kernels::{DeviceError, ThreadsError, WeightError};
 use engine_text::{GgufError, TokenizerError};
 
 /// Each message is for the operator who starts the worker.
@@ -153,6 +153,10 @@ pub enum LoadError {
     /// A tensor could not be made.
     #[error("cannot allocate tensors")]
     Allocate(#[from] candle_core::Error),
+
+    /// The device is not there, or not in this build.
+    #[error("cannot use the device")]
+    Device(#[source] DeviceError),
 
     /// The threads of the kernels did not start.
     #[error("cannot start the threads of the kernels")]

@@ -12,14 +12,20 @@ use crate::kv::{BlockStore, BlockTable};
 /// Memory for keys and values: one context of each model tried.
 const CACHE_BYTES: u64 = 512 << 20;
 
+/// Where the tests run.
+fn of_tests() -> DeviceName {
+    DeviceName::of_tests().unwrap()
+}
+
 /// The whole context.
 fn setup(activations: Activations) -> Setup {
-    Setup { activations, context_max: None }
+    Setup { device: of_tests(), activations, context_max: None }
 }
 
 /// A cache, and the tables of a sequence of so many positions in it.
 fn reserved(model: &dyn Model, positions: u32) -> (KvCache, Vec<BlockTable>) {
-    let cache = KvCache::new(&model.cache_shape(), CACHE_BYTES).unwrap();
+    let cache =
+        KvCache::new(&model.cache_shape(), CACHE_BYTES, &of_tests().open().unwrap()).unwrap();
     let mut store = BlockStore::new(cache.groups());
     let mut tables = store.tables();
     assert!(store.reserve(&mut tables, 0, positions).is_some());

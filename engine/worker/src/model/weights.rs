@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use engine_kernels::QMatrix;
 
 use super::source::{Found, Source};
@@ -13,6 +13,8 @@ use super::{LoadError, LoadProgress};
 /// change the results if it were understood.
 pub(super) struct Weights<'a> {
     source: &'a dyn Source,
+    /// Where the weights go.
+    device: &'a Device,
     read: HashSet<String>,
     done: u64,
     progress: &'a mut dyn FnMut(LoadProgress),
@@ -20,8 +22,12 @@ pub(super) struct Weights<'a> {
 
 impl<'a> Weights<'a> {
     /// Over a source whose digest has been computed.
-    pub(super) fn new(source: &'a dyn Source, progress: &'a mut dyn FnMut(LoadProgress)) -> Self {
-        Self { source, read: HashSet::new(), done: source.bytes(), progress }
+    pub(super) fn new(
+        source: &'a dyn Source,
+        device: &'a Device,
+        progress: &'a mut dyn FnMut(LoadProgress),
+    ) -> Self {
+        Self { source, device, read: HashSet::new(), done: source.bytes(), progress }
     }
 
     /// Where the weights come from.
@@ -130,14 +136,14 @@ impl<'a> Weights<'a> {
         // rows of every kind are whole blocks, or the whole would not be sound
         let row = bytes.len() / all;
         let part_bytes = &bytes[part.start * row..part.end * row];
-        QMatrix::from_ggml(kind, part.len(), columns, part_bytes)
+        QMatrix::on_device(self.device, kind, part.len(), columns, part_bytes)
             .map_err(|source| LoadError::Weights { name: self.source.tensor_name(name), source })
     }
 
     /// A vector of so many values, as floats.
     pub(super) fn vector(&mut self, name: &str, length: usize) -> Result<Tensor, LoadError> {
         let Found { kind, bytes, .. } = self.take(name, &[length as u64])?;
-        let row = QMatrix::from_ggml(kind, 1, length, bytes)
+        let row = QMatrix::on_device(self.device, kind, 1, length, bytes)
             .map_err(|source| LoadError::Weights { name: self.source.tensor_name(name), source })?;
         Ok(row.rows(&[0])?.reshape(length)?)
     }

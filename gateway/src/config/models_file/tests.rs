@@ -88,7 +88,7 @@ fn what_is_not_written_has_a_default() {
     let config = parse(&file("threads = 2\n", "")).unwrap();
     assert_eq!(config.partitions[0].threads, Threads::All);
     assert!(config.partitions[0].threads.count() >= 1);
-    assert_eq!(config.partitions[0].device.as_str(), "cpu");
+    assert_eq!(config.partitions[0].device.to_string(), "cpu");
 }
 
 #[test]
@@ -212,7 +212,15 @@ fn values_are_checked_where_they_stand() {
     );
     check(
         &file("threads = 2", "device = \"cuda:0\""),
-        expect![[r#"conf/models.toml:12:10: unknown device "cuda:0": this engine runs on `cpu`"#]],
+        expect![[
+            r#"conf/models.toml:12:10: this build cannot use "cuda:0": build it with `--features cuda`"#
+        ]],
+    );
+    check(
+        &file("threads = 2", "device = \"gpu\""),
+        expect![[
+            r#"conf/models.toml:12:10: unknown device "gpu": it is `cpu`, or `cuda:0` for the first GPU"#
+        ]],
     );
     check(
         &file("sha256 = \"b1", "context_max = 0\nsha256 = \"b1"),

@@ -6,7 +6,7 @@ use engine_api::{
     CacheNamespace, FinishReason, ModelId, Priority, Prompt, RequestId, Sampling, Seed, StopTokens,
 };
 use engine_api::{Share, Stopping, Token, ZoneId};
-use engine_kernels::Activations;
+use engine_kernels::{Activations, DeviceName};
 
 use super::*;
 
@@ -142,6 +142,7 @@ impl Bench {
         let kv_bytes = blocks * 8192;
         let config = CoreConfig {
             model: on_disk.path().to_owned(),
+            device: DeviceName::of_tests().unwrap(),
             kv_bytes,
             context_max: None,
             threads: 2,
