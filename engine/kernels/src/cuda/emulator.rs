@@ -12,9 +12,12 @@ use super::{ARITHMETIC, KERNELS};
 /// The words that kernels are written in.
 const EMULATOR: &str = include_str!("emulator/emulator.h");
 
+// SAFETY: what its caller must see to is said at `run`.
 type Kernel = unsafe extern "C" fn(*const c_void);
+// SAFETY: as above.
 type Emulate = unsafe extern "C" fn(Kernel, *const c_void, u32, u32, u32, u32);
 
+// SAFETY: POSIX's own signatures.
 unsafe extern "C" {
     fn dlopen(path: *const c_char, flags: c_int) -> *mut c_void;
     fn dlsym(library: *mut c_void, name: *const c_char) -> *mut c_void;
