@@ -61,7 +61,7 @@ impl Journal {
     }
 
     /// Tokens that were delivered, over all choices.
-    pub(crate) fn drawn(&self) -> usize {
+    pub(crate) fn drawn_tokens(&self) -> usize {
         self.choices.iter().map(|choice| choice.drawn.len()).sum()
     }
 
@@ -135,7 +135,7 @@ impl Journal {
             return Err(Contradiction("the end before the end of every choice"));
         }
         // what is settled and billed must be what was delivered
-        if usage.completion_tokens as usize != self.drawn() {
+        if usage.completion_tokens as usize != self.drawn_tokens() {
             return Err(Contradiction("another number of tokens"));
         }
         Ok(Entry::New(Event::Usage(usage, timings)))

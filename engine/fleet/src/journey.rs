@@ -247,7 +247,7 @@ impl Journey {
         warn!(request = %self.id(), charged, "the worker of a request is gone");
         if charged && self.journal.count_death() >= DEATHS_MAX {
             let prompt_tokens = self.journal.submission().prompt.ids.len();
-            let (drawn_tokens, reason) = (self.journal.drawn(), "workers died on it");
+            let (drawn_tokens, reason) = (self.journal.drawn_tokens(), "workers died on it");
             error!(request = %self.id(), prompt_tokens, drawn_tokens, reason, "request quarantined");
             self.roster.quarantine().add(self.journal.submission());
             self.roster.incidents().quarantined();

@@ -167,15 +167,15 @@ impl Core {
 
     /// How busy it is.
     pub fn load_now(&self) -> Load {
-        let (blocks_used, blocks_total) = self.scheduler.blocks();
+        let usage = self.scheduler.usage();
         let counters = self.scheduler.counters();
         Load {
             running: self.scheduler.running() as u32,
             waiting: self.scheduler.waiting() as u32,
-            blocks_used,
-            blocks_total,
-            blocks_cached: self.scheduler.idle_blocks(),
-            blocks_pinned: self.scheduler.pinned(),
+            blocks_used: usage.held,
+            blocks_total: usage.total,
+            blocks_cached: usage.idle,
+            blocks_pinned: usage.pinned,
             preemptions: counters.preemptions,
             prompt_tokens: self.prompt_tokens,
             generation_tokens: self.generation_tokens,

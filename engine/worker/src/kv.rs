@@ -8,7 +8,7 @@ mod chain;
 mod prefix_cache;
 
 pub(crate) use block_pool::{BlockId, BlockPool};
-pub(crate) use block_store::{BlockCopy, BlockStore, BlockTables};
+pub(crate) use block_store::{BlockCopy, BlockStore, BlockTables, Usage};
 pub(crate) use block_table::BlockTable;
 pub(crate) use cache::{CacheShape, KIND, KvCache, LayerCache, LayerGroup, LayerShape};
 pub(crate) use chain::{BlockKey, Chain, Root};

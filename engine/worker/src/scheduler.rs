@@ -19,7 +19,7 @@ mod plan;
 
 use std::time::Duration;
 
-use crate::kv::{BLOCK_TOKENS, BlockStore, BlockTables, LayerGroup};
+use crate::kv::{BLOCK_TOKENS, BlockStore, BlockTables, LayerGroup, Usage};
 use accounts::Accounts;
 pub(crate) use lane::Arrival;
 use lane::Lane;
@@ -217,19 +217,9 @@ impl Scheduler {
         self.waiting.len()
     }
 
-    /// Blocks that sequences hold, and all, of the group of layers that is nearest to its end.
-    pub(crate) fn blocks(&self) -> (u32, u32) {
-        self.store.used()
-    }
-
-    /// Blocks that are kept for the prefix cache alone, of all groups.
-    pub(crate) fn idle_blocks(&self) -> u32 {
-        self.store.idle_blocks()
-    }
-
-    /// Those of them that a pin keeps.
-    pub(crate) fn pinned(&self) -> u32 {
-        self.store.pinned()
+    /// How the blocks are used, in the group of layers that is nearest to its end.
+    pub(crate) fn usage(&self) -> Usage {
+        self.store.usage()
     }
 
     /// What happened since the start.

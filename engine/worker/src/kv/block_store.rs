@@ -20,6 +20,19 @@ pub(crate) struct BlockCopy {
     pub(crate) to: BlockId,
 }
 
+/// How the blocks of a group are used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Usage {
+    /// Blocks that sequences hold.
+    pub(crate) held: u32,
+    /// Blocks that the prefix cache alone keeps.
+    pub(crate) idle: u32,
+    /// Those of them that a pin keeps.
+    pub(crate) pinned: u32,
+    /// Blocks in all.
+    pub(crate) total: u32,
+}
+
 /// One group's pool.
 #[derive(Debug)]
 struct Group {
@@ -83,21 +96,18 @@ impl BlockStore {
             .unwrap_or(u32::MAX)
     }
 
-    /// Blocks held by tables and in all, of the group that is nearest to its end.
-    pub(crate) fn used(&self) -> (u32, u32) {
-        let used = |group: &Group| (group.pool.held(), group.pool.total());
-        let fullest = |(held, total): &(u32, u32)| u64::from(*held) * 1_000_000 / u64::from(*total);
-        self.groups.iter().map(used).max_by_key(fullest).unwrap_or((0, 1))
-    }
-
-    /// Blocks that no table holds and the prefix cache knows, of all groups.
-    pub(crate) fn idle_blocks(&self) -> u32 {
-        self.groups.iter().map(|group| group.pool.idle()).sum()
-    }
-
-    /// Those of them that a pin keeps.
-    pub(crate) fn pinned(&self) -> u32 {
-        (0..self.groups.len()).map(|group| self.cache.pinned(group)).sum()
+    /// How the blocks are used, in the group of layers that is nearest to its end.
+    pub(crate) fn usage(&self) -> Usage {
+        let usage = |(number, Group { pool, .. }): (usize, &Group)| Usage {
+            held: pool.held(),
+            idle: pool.idle(),
+            pinned: self.cache.pinned(number),
+            total: pool.total(),
+        };
+        let fullness =
+            |usage: &Usage| (u64::from(usage.held) << 32) / u64::from(usage.total.max(1));
+        let all = self.groups.iter().enumerate().map(usage);
+        all.max_by_key(fullness).unwrap_or_default()
     }
 
     /// How many of the first `most` blocks of a chain can be had from the cache: all of them in

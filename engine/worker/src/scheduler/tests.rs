@@ -185,7 +185,7 @@ impl Bench {
         for (id, _) in &plan.copies {
             let _ = write!(out, " copy for {}", name(*id));
         }
-        let (used, total) = self.scheduler.blocks();
+        let Usage { held: used, total, .. } = self.scheduler.usage();
         let _ = writeln!(out, " | waiting {} blocks {used}/{total}", self.scheduler.waiting());
     }
 

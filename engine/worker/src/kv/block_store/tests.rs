@@ -78,7 +78,7 @@ fn what_was_used_least_goes_first_and_ends_go_before_beginnings() {
     assert_eq!(seen, [[2, 3], [2, 2], [2, 1], [2, 0], [1, 0], [0, 0]]);
     assert!(store.reserve(&mut taken, 192, 193).is_none());
     store.release(&mut taken);
-    assert_eq!(store.used(), (0, 6));
+    assert_eq!((store.usage().held, store.usage().total), (0, 6));
 }
 
 #[test]
@@ -87,9 +87,9 @@ fn the_same_content_is_kept_once() {
     let chain = chain(1, 1, 64);
     let mut tables = [compute(&mut store, &chain), store.tables()];
     store.reserve(&mut tables[1], 0, 64).expect("there are blocks");
-    assert_eq!(store.used().0, 4);
+    assert_eq!(store.usage().held, 4);
     assert_eq!(store.commit(&mut tables[1], &chain, 0, 64), 2);
-    assert_eq!((store.used().0, tables[0][0].blocks()), (2, tables[1][0].blocks()));
+    assert_eq!((store.usage().held, tables[0][0].blocks()), (2, tables[1][0].blocks()));
     store.audit(tables.iter());
 }
 
@@ -112,7 +112,7 @@ fn forks_share_until_one_of_them_writes() {
     let chain = chain(1, 1, 50);
     let mut first = compute(&mut store, &chain);
     let mut second = store.fork(&first, 49);
-    assert_eq!(store.used().0, 2);
+    assert_eq!(store.usage().held, 2);
     let copies = store.reserve(&mut second, 49, 50).expect("there are blocks");
     let [copy] = copies[..] else { panic!("one block is copied") };
     assert_eq!((copy.from, copy.to), (first[0].blocks()[1], second[0].blocks()[1]));
@@ -131,7 +131,7 @@ fn pinned_blocks_go_last_until_their_time_is_over() {
         remember(&mut store, &other);
         store.pin(&pinned, Duration::from_secs(10));
         store.tick(Duration::from_secs(ticks));
-        let kept = store.pinned();
+        let kept = store.usage().pinned;
         let mut taken = store.tables();
         store.reserve(&mut taken, 0, 64).expect("idle blocks");
         (kept, store.lookup(&pinned, 2), store.lookup(&other, 2))

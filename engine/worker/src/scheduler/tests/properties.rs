@@ -70,9 +70,9 @@ proptest! {
         while !bench.scheduler.is_idle() {
             bench.step();
             steps += 1;
-            prop_assert!(steps < 20_000);
+            prop_assert!(steps < 100_000);
         }
         prop_assert!(bench.lengths.is_empty());
-        prop_assert_eq!(bench.scheduler.blocks().0, 0);
+        prop_assert_eq!(bench.scheduler.usage().held, 0);
     }
 }
