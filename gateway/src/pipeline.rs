@@ -52,6 +52,8 @@ pub struct Pipeline {
     pub disguise: Disguise,
     /// How long a request may wait for its first token.
     pub first_token_wait_max: Duration,
+    /// How long what a tool may soon answer is kept in the prefix cache before the rest.
+    pub tool_wait: Duration,
     /// What is counted.
     pub instruments: Instruments,
 }
@@ -151,6 +153,8 @@ impl Pipeline {
             share: self.disguise.share(permit),
             priority: request.priority,
             deadline: Some(arrival.time_left(self.first_token_wait_max)),
+            // whoever was offered tools comes back with what they said
+            hold: (!request.conversation.tools.is_empty()).then_some(self.tool_wait),
             zones: Vec::new(),
             trace: telemetry::outgoing(arrival.trace),
         }

@@ -60,6 +60,8 @@ pub struct Settings {
     pub requests_max: u16,
     /// How long a request may wait for its first token.
     pub first_token_wait_max: Duration,
+    /// How long what a tool may soon answer is kept in the prefix cache before the rest.
+    pub tool_wait: Duration,
     /// How long running requests may take to finish when the gateway stops.
     pub drain_max: Duration,
     /// How often the certificate's files are looked at.
@@ -75,6 +77,7 @@ impl Default for Settings {
             api: ApiBounds::default(),
             requests_max: 2048,
             first_token_wait_max: Duration::from_secs(600),
+            tool_wait: Duration::from_secs(60),
             drain_max: Duration::from_secs(30),
             certificate_every: Duration::from_secs(5),
             metrics: None,
@@ -135,6 +138,7 @@ impl Server {
             ledger: ledger.clone(),
             disguise: Disguise::new(&parts.namespace_secret),
             first_token_wait_max: settings.first_token_wait_max,
+            tool_wait: settings.tool_wait,
             instruments: instruments.clone(),
         };
         let router = api::router(Arc::new(Api {

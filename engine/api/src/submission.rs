@@ -43,6 +43,9 @@ pub struct Submission {
     /// [`EngineError::DeadlineExceeded`](crate::EngineError::DeadlineExceeded). It does not bound
     /// an answer that has begun.
     pub deadline: Option<Duration>,
+    /// How long after the answer's end what it computed is kept before what nobody holds: for
+    /// answers that a tool will answer in a moment, so that the next turn finds them.
+    pub hold: Option<Duration>,
     /// Where it may run: only these, never empty.
     pub zones: Vec<ZoneId>,
     /// The caller's trace, so that the steps of a worker appear in it.

@@ -32,6 +32,7 @@ pub(crate) fn submission(zones: &[&str]) -> Submission {
         share: Share { key: 0, weight: NonZeroU32::MIN },
         priority: Priority::default(),
         deadline: None,
+        hold: None,
         zones: zones.iter().map(|zone| ZoneId::new(*zone)).collect(),
         trace: None,
     }

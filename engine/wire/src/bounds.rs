@@ -25,6 +25,6 @@ pub const MESSAGE_BYTES_MAX: usize = 4096;
 /// Longest `retry_after`, in milliseconds.
 pub const RETRY_AFTER_MS_MAX: u64 = 60_000;
 /// Longest time that a request may leave a worker for its first token, in milliseconds.
-pub const DEADLINE_MS_MAX: u64 = 24 * 60 * 60 * 1000;
+pub const TIME_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 /// Most events that one credit frame may grant.
 pub const CREDIT_MAX: u32 = 1 << 20;

@@ -84,6 +84,9 @@ pub struct Submit {
     /// time until the first token must be computed; absent where there is no hurry
     #[prost(uint64, optional, tag = "14")]
     pub deadline_ms: ::core::option::Option<u64>,
+    /// how long after the end what was computed is kept before what nobody holds
+    #[prost(uint64, optional, tag = "15")]
+    pub hold_ms: ::core::option::Option<u64>,
     /// tokens that were already drawn and delivered elsewhere, one entry for each choice; empty
     /// for a request that has not begun
     #[prost(message, repeated, tag = "12")]

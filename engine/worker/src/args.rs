@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use engine_api::ModelDigest;
-use engine_kernels::DeviceName;
+use engine_kernels::{DeviceName, KvKind};
 
 use crate::CoreConfig;
 
@@ -29,6 +29,9 @@ pub struct WorkerArgs {
     /// Memory of the KV cache, in bytes
     #[arg(long, default_value_t = 256 << 20)]
     pub kv_bytes: u64,
+    /// Type of keys and values; f32 takes twice the memory and is for finding faults
+    #[arg(long, value_enum, default_value_t = KvType::F16)]
+    pub kv_type: KvType,
     /// Longest sequence in tokens, where it shall be shorter than what the model was made for
     #[arg(long)]
     pub context_max: Option<NonZeroU32>,
@@ -58,6 +61,24 @@ pub struct WorkerArgs {
     #[cfg(debug_assertions)]
     #[arg(long, hide = true)]
     pub fault_token: Option<u32>,
+}
+
+/// The types that keys and values are kept in.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KvType {
+    /// 16-bit floats.
+    F16,
+    /// 32-bit floats.
+    F32,
+}
+
+impl From<KvType> for KvKind {
+    fn from(kind: KvType) -> Self {
+        match kind {
+            KvType::F16 => Self::F16,
+            KvType::F32 => Self::F32,
+        }
+    }
 }
 
 fn digest(text: &str) -> Result<ModelDigest, String> {

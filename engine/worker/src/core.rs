@@ -63,9 +63,9 @@ impl Core {
         let setup = Setup { device: name, activations, context_max };
         let loaded = model::load(&config.model, setup, progress)?;
         let shape = loaded.model.cache_shape();
-        let cache = KvCache::new(&shape, config.kv_bytes, &device)?;
+        let cache = KvCache::new(&shape, config.kv_kind, config.kv_bytes, &device)?;
         let blocks = cache.groups()[0].blocks;
-        let numerics = engine_kernels::numerics_class(&device, crate::kv::KIND, config.activations);
+        let numerics = engine_kernels::numerics_class(&device, config.kv_kind, config.activations);
         let card = CoreCard {
             digest: ModelDigest(loaded.digest),
             numerics: NumericsClass::new(numerics),

@@ -10,7 +10,7 @@ mod prefix_cache;
 pub(crate) use block_pool::{BlockId, BlockPool};
 pub(crate) use block_store::{BlockCopy, BlockStore, BlockTables, Usage};
 pub(crate) use block_table::BlockTable;
-pub(crate) use cache::{CacheShape, KIND, KvCache, LayerCache, LayerGroup, LayerShape};
+pub(crate) use cache::{CacheShape, KvCache, LayerCache, LayerGroup, LayerShape};
 pub(crate) use chain::{BlockKey, Chain, Root};
 
 /// Token positions in a block. Attention kernels on GPUs want pages of a multiple of 32.

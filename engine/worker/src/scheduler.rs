@@ -180,10 +180,12 @@ impl Scheduler {
         self.running_mut(id).drafts = tokens;
     }
 
-    /// Keeps what the prefix cache knows of a sequence's beginning, until a point in time.
-    /// Pinned blocks are given up before a running sequence has to give way.
-    pub(crate) fn pin(&mut self, chain: &crate::kv::Chain, until: Duration) {
-        self.store.pin(chain, until);
+    /// Keeps what the prefix cache knows of a running sequence longer than the rest, until a
+    /// point in time. Pinned blocks are given up before a running sequence has to give way.
+    pub(crate) fn pin(&mut self, id: SequenceId, until: Duration) {
+        if let Some(lane) = self.running.iter().find(|lane| lane.id() == id) {
+            self.store.pin(&lane.arrival.chain, until);
+        }
     }
 
     /// A step of so many tokens took so long.

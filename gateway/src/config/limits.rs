@@ -37,6 +37,8 @@ pub struct LimitsConfig {
     pub reader_stall_seconds_max: Option<NonZeroU16>,
     /// For the first token of an answer to be computed; what cannot make it is refused (503).
     pub first_token_seconds_max: Option<NonZeroU16>,
+    /// How long what a tool may soon answer stays in the prefix cache before the rest.
+    pub tool_wait_seconds: Option<NonZeroU16>,
     /// For running requests to end when the gateway stops.
     pub drain_seconds_max: Option<NonZeroU16>,
     /// Memory for the ids that answers were drawn as, so that the next turn's prompt begins with
@@ -82,6 +84,7 @@ impl LimitsConfig {
         set(&mut api.reader_stall_max, seconds(self.reader_stall_seconds_max));
         set(&mut settings.requests_max, self.requests_max.map(NonZeroU16::get));
         set(&mut settings.first_token_wait_max, seconds(self.first_token_seconds_max));
+        set(&mut settings.tool_wait, seconds(self.tool_wait_seconds));
         set(&mut settings.drain_max, seconds(self.drain_seconds_max));
         settings
     }

@@ -109,6 +109,7 @@ impl Site {
             share: Share { key: 0, weight: NonZeroU32::MIN },
             priority: Priority::default(),
             deadline: None,
+            hold: None,
             zones: vec![ZoneId::new("a"), ZoneId::new("b")],
             trace: None,
         }

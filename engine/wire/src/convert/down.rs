@@ -11,7 +11,7 @@ use engine_api::{
 };
 
 use super::{array, at_most, byte, digest, judged, name, numbers, positive, present, token_ids};
-use crate::bounds::{CREDIT_MAX, DEADLINE_MS_MAX, PROMPT_TOKENS_MAX, RESUME_TOKENS_MAX, ZONES_MAX};
+use crate::bounds::{CREDIT_MAX, PROMPT_TOKENS_MAX, RESUME_TOKENS_MAX, TIME_MS_MAX, ZONES_MAX};
 use crate::proto::{self, down::Frame};
 use crate::{Down, FrameError, Hello, StreamId, Submit};
 
@@ -68,6 +68,7 @@ impl From<Submit> for proto::Submit {
             share_weight: submission.share.weight.get(),
             priority: submission.priority.0,
             deadline_ms: submission.deadline.map(millis),
+            hold_ms: submission.hold.map(millis),
             zones: submission.zones.iter().map(|zone| zone.as_str().into()).collect(),
             trace: submission.trace.map(Into::into),
             resume: resume.iter().map(|ids| proto::Drawn { ids: numbers(ids) }).collect(),
@@ -93,7 +94,8 @@ impl TryFrom<proto::Submit> for Submit {
             namespace: CacheNamespace(array(&submit.namespace, "submit.namespace")?),
             share: Share { key: submit.share_key, weight },
             priority: Priority(submit.priority),
-            deadline: submit.deadline_ms.map(deadline_of).transpose()?,
+            deadline: time(submit.deadline_ms, "submit.deadline_ms")?,
+            hold: time(submit.hold_ms, "submit.hold_ms")?,
             zones: zones_of(submit.zones)?,
             trace: submit.trace.map(TryInto::try_into).transpose()?,
         };
@@ -101,16 +103,15 @@ impl TryFrom<proto::Submit> for Submit {
     }
 }
 
-fn millis(deadline: Duration) -> u64 {
-    u64::try_from(deadline.as_millis()).map_or(DEADLINE_MS_MAX, |ms| ms.min(DEADLINE_MS_MAX))
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).map_or(TIME_MS_MAX, |ms| ms.min(TIME_MS_MAX))
 }
 
-fn deadline_of(ms: u64) -> Result<Duration, FrameError> {
-    if ms > DEADLINE_MS_MAX {
-        let problem = format!("must be at most {DEADLINE_MS_MAX}");
-        return Err(FrameError::new("submit.deadline_ms", problem));
+fn time(ms: Option<u64>, field: &'static str) -> Result<Option<Duration>, FrameError> {
+    if ms > Some(TIME_MS_MAX) {
+        return Err(FrameError::new(field, format!("must be at most {TIME_MS_MAX}")));
     }
-    Ok(Duration::from_millis(ms))
+    Ok(ms.map(Duration::from_millis))
 }
 
 fn zones_of(zones: Vec<String>) -> Result<Vec<ZoneId>, FrameError> {

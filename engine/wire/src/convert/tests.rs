@@ -16,7 +16,7 @@ use proptest::option;
 use proptest::prelude::*;
 use prost::Message;
 
-use crate::bounds::{CREDIT_MAX, DEADLINE_MS_MAX, RETRY_AFTER_MS_MAX, STEP_EVENTS_MAX};
+use crate::bounds::{CREDIT_MAX, RETRY_AFTER_MS_MAX, STEP_EVENTS_MAX, TIME_MS_MAX};
 use crate::{
     Counters, Down, Heartbeat, Hello, Load, Loading, Step, StreamId, Submit, Up, Welcome, proto,
 };
@@ -82,14 +82,14 @@ fn trace() -> impl Strategy<Value = TraceContext> {
 
 fn submit() -> impl Strategy<Value = Submit> {
     let drawn = vec(vec(any::<u32>().prop_map(TokenId), 0..60), 16);
-    let deadline = (0..=DEADLINE_MS_MAX).prop_map(Duration::from_millis);
-    let order = (any::<i32>().prop_map(Priority), option::of(deadline));
+    let time = || option::of((0..=TIME_MS_MAX).prop_map(Duration::from_millis));
+    let order = (any::<i32>().prop_map(Priority), time(), time());
     let share = (any::<u64>(), 1u32..);
     let rest = (any::<[u8; 16]>(), share, order, vec(name(), 1..5), option::of(trace()));
     let parts = (prompt(), sampling(), stopping());
     (any::<u64>(), name(), parts, 1u32..=16, rest, option::of(drawn)).prop_map(
         |(stream, id, (prompt, sampling, stopping), choices, rest, drawn)| {
-            let (namespace, (key, weight), (priority, deadline), zones, trace) = rest;
+            let (namespace, (key, weight), (priority, deadline, hold), zones, trace) = rest;
             let resume = drawn.map(|mut drawn| {
                 drawn.truncate(choices as usize);
                 drawn
@@ -104,6 +104,7 @@ fn submit() -> impl Strategy<Value = Submit> {
                 share: Share { key, weight: NonZeroU32::new(weight).unwrap() },
                 priority,
                 deadline,
+                hold,
                 zones: zones.into_iter().map(ZoneId::new).collect(),
                 trace,
             };
@@ -321,6 +322,7 @@ fn good() -> proto::Submit {
         share_weight: 1,
         priority: 0,
         deadline_ms: None,
+        hold_ms: None,
         zones: vec!["z".into()],
         trace: None,
         resume: Vec::new(),

@@ -34,6 +34,7 @@ fn submit(stream: u64) -> Submit {
         share: Share { key: 0, weight: NonZeroU32::MIN },
         priority: Priority::default(),
         deadline: None,
+        hold: None,
         zones: vec![ZoneId::new("z")],
         trace: None,
     };

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use engine_api::{ModelDigest, NumericsClass};
-use engine_kernels::{Activations, DeviceName};
+use engine_kernels::{Activations, DeviceName, KvKind};
 
 use crate::model::LoadError;
 
@@ -17,6 +17,8 @@ pub struct CoreConfig {
     pub device: DeviceName,
     /// Memory for keys and values, in bytes; all of it is allocated at the start.
     pub kv_bytes: u64,
+    /// In which type keys and values are kept.
+    pub kv_kind: KvKind,
     /// Longest sequence in tokens, where it shall be shorter than what the model was made for.
     pub context_max: Option<NonZeroU32>,
     /// Threads of the kernels. Results do not depend on their number.

@@ -194,6 +194,9 @@ impl Core {
         };
         say(CoreEvent::Finished(Finished { choice, reason: end.reason, text: end.text }));
         self.scheduler.commit(id);
+        if let Some(hold) = request.submission.hold {
+            self.scheduler.pin(id, self.started.elapsed() + hold);
+        }
         self.scheduler.remove(id);
         self.drafts.forget(id);
         if let Some(usage) = request.usage() {

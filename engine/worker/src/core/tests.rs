@@ -16,6 +16,7 @@ use engine_tiny::{TinyModel, WeightType};
 use super::*;
 use crate::kv::LayerCache;
 use bench::{Bench, Outcome, prompt, submission};
+use engine_kernels::KvKind;
 
 #[test]
 fn the_card_describes_the_file() {
@@ -66,6 +67,37 @@ fn what_was_computed_is_counted_as_cached_for_its_own_tenant() {
     let (again, _) = cached("the same again", 2, &next);
     // of 101 tokens three blocks are full, of which the answer has the end of the last
     assert_eq!((first, second, other, again), (0, 96, 0, 96));
+}
+
+#[test]
+fn what_a_tool_may_soon_answer_is_kept_before_the_rest() {
+    let mut bench = Bench::new(12, 64);
+    let mut run = |id: &str, tokens: &[u32], hold: Option<u64>| {
+        let mut wanted = submission(id, tokens);
+        wanted.hold = hold.map(Duration::from_secs);
+        bench.submit(wanted);
+        let outcome = bench.finish().remove(id).unwrap();
+        (outcome.usage.unwrap().cached_tokens, bench.core.load_now().blocks_pinned)
+    };
+    assert_eq!(run("with tools", &prompt(1, 130), Some(3600)), (0, 4));
+    assert_eq!(run("plain", &prompt(2, 130), None), (0, 4));
+    // this one needs the blocks of one of them
+    assert_eq!(run("large", &prompt(3, 250), None), (0, 4));
+    assert_eq!(run("plain again", &prompt(2, 130), None), (0, 4));
+    assert_eq!(run("with tools again", &prompt(1, 130), None), (128, 4));
+}
+
+#[test]
+fn keys_and_values_may_be_kept_whole() {
+    let run = |step_tokens_max| {
+        let mut bench = Bench::with(&bench::model().to_bytes(), 16, step_tokens_max, KvKind::F32);
+        bench.submit(submission("a", &prompt(1, 200)));
+        (bench.core.card(), bench.finish().remove("a").unwrap())
+    };
+    let (card, outcome) = run(64);
+    // the same bytes buy half as many blocks
+    assert_eq!((card.numerics.as_str().contains("f32"), card.blocks), (true, 8));
+    assert_eq!(run(7).1, outcome);
 }
 
 #[test]

@@ -6,9 +6,6 @@ use engine_kernels::{KvKind, kv_cache};
 use super::{BLOCK_TOKENS, BlockCopy, blocks_for};
 use crate::model::LoadError;
 
-/// In which type keys and values are kept.
-pub(crate) const KIND: KvKind = KvKind::F16;
-
 /// What one layer keeps of each position.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct LayerShape {
@@ -22,8 +19,8 @@ pub(crate) struct LayerShape {
 
 impl LayerShape {
     /// Bytes of one block, keys and values.
-    fn block_bytes(&self) -> u64 {
-        2 * BLOCK_TOKENS as u64 * (self.kv_heads * self.head_width * KIND.bytes()) as u64
+    fn block_bytes(&self, kind: KvKind) -> u64 {
+        2 * BLOCK_TOKENS as u64 * (self.kv_heads * self.head_width * kind.bytes()) as u64
     }
 }
 
@@ -60,14 +57,15 @@ impl CacheShape {
     ///
     /// A group with a window gets half as many blocks as one that sees everything: a sequence
     /// of twice the window fills both alike, a shorter one needs as many of each.
-    fn groups(&self, kv_bytes: u64) -> Result<Vec<LayerGroup>, LoadError> {
+    fn groups(&self, kind: KvKind, kv_bytes: u64) -> Result<Vec<LayerGroup>, LoadError> {
         let windows = self.windows();
         let share = |window: &Option<u32>| match (window, windows[0]) {
             (Some(_), None) => 1,
             _ => 2,
         };
         // of what is bought together: two blocks of each whole group, one of each other
-        let bundle: u64 = windows.iter().map(|window| share(window) * self.bytes(*window)).sum();
+        let bundle: u64 =
+            windows.iter().map(|window| share(window) * self.bytes(*window, kind)).sum();
         let bundles = kv_bytes / bundle.max(1);
         let needed = |window: &Option<u32>| blocks_for(self.context).min(window_blocks(*window));
         let groups: Vec<_> = windows
@@ -88,9 +86,9 @@ impl CacheShape {
     }
 
     /// Bytes of one block over the layers of a group.
-    fn bytes(&self, window: Option<u32>) -> u64 {
+    fn bytes(&self, window: Option<u32>, kind: KvKind) -> u64 {
         let layers = self.layers.iter().filter(|layer| layer.window == window);
-        layers.map(LayerShape::block_bytes).sum()
+        layers.map(|layer| layer.block_bytes(kind)).sum()
     }
 }
 
@@ -120,15 +118,16 @@ impl KvCache {
     /// Allocates all that the budget of bytes holds, on the device.
     pub(crate) fn new(
         shape: &CacheShape,
+        kind: KvKind,
         kv_bytes: u64,
         device: &Device,
     ) -> Result<Self, LoadError> {
-        let groups = shape.groups(kv_bytes)?;
+        let groups = shape.groups(kind, kv_bytes)?;
         let layer = |layer: &LayerShape| {
             let group = groups.iter().position(|group| group.window == layer.window);
             let group = group.expect("the groups are those of the layers");
             let blocks = groups[group].blocks as usize;
-            let tensor = || kv_cache(blocks, layer.kv_heads, layer.head_width, KIND, device);
+            let tensor = || kv_cache(blocks, layer.kv_heads, layer.head_width, kind, device);
             Ok(LayerCache { keys: tensor()?, values: tensor()?, group })
         };
         let layers = shape.layers.iter().map(layer).collect::<candle_core::Result<_>>()?;
@@ -177,15 +176,21 @@ mod tests {
     #[test]
     fn the_budget_buys_whole_blocks() {
         // 2 layers × (keys, values) × 32 positions × 2 heads × 16 × 2 bytes = 8192 a block
-        let cache = KvCache::new(&shape(&[None; 2]), 6 * 8192 + 8191, &Device::Cpu).unwrap();
+        let cache =
+            KvCache::new(&shape(&[None; 2]), KvKind::F16, 6 * 8192 + 8191, &Device::Cpu).unwrap();
         assert_eq!(cache.groups(), [LayerGroup { window: None, blocks: 6 }]);
         assert_eq!(cache.layer(1).keys.dims(), [6, 32, 2, 16]);
     }
 
     #[test]
     fn layers_of_one_window_share_a_pool() {
-        let cache =
-            KvCache::new(&shape(&[Some(40), None, Some(40)]), 100 * 4096, &Device::Cpu).unwrap();
+        let cache = KvCache::new(
+            &shape(&[Some(40), None, Some(40)]),
+            KvKind::F16,
+            100 * 4096,
+            &Device::Cpu,
+        )
+        .unwrap();
         let groups =
             [LayerGroup { window: None, blocks: 50 }, LayerGroup { window: Some(40), blocks: 25 }];
         assert_eq!(cache.groups(), groups);
@@ -196,17 +201,18 @@ mod tests {
 
     #[test]
     fn a_budget_below_one_context_is_refused_with_what_it_takes() {
-        let error = KvCache::new(&shape(&[None; 2]), 3 * 8192, &Device::Cpu).err().unwrap();
+        let error =
+            KvCache::new(&shape(&[None; 2]), KvKind::F16, 3 * 8192, &Device::Cpu).err().unwrap();
         expect_test::expect![[
             "24576 bytes of KV memory do not hold one context of 100 tokens; give at least 32768"
         ]]
         .assert_eq(&error.to_string());
         let needed = |windows: &[Option<u32>]| {
             let shape = shape(windows);
-            let error = shape.groups(1).unwrap_err();
+            let error = shape.groups(KvKind::F16, 1).unwrap_err();
             let LoadError::CacheTooSmall { needed, .. } = error else { panic!("{error}") };
-            assert!(shape.groups(needed - 1).is_err());
-            shape.groups(needed).unwrap()
+            assert!(shape.groups(KvKind::F16, needed - 1).is_err());
+            shape.groups(KvKind::F16, needed).unwrap()
         };
         let both = needed(&[None, Some(40)]);
         assert_eq!(both.iter().map(|group| group.blocks).collect::<Vec<_>>(), [8, 4]);

@@ -7,6 +7,8 @@ mod damage;
 mod logits;
 
 use super::*;
+use engine_kernels::KvKind;
+
 use crate::kv::{BlockStore, BlockTable};
 
 /// Memory for keys and values: one context of each model tried.
@@ -25,7 +27,8 @@ fn setup(activations: Activations) -> Setup {
 /// A cache, and the tables of a sequence of so many positions in it.
 fn reserved(model: &dyn Model, positions: u32) -> (KvCache, Vec<BlockTable>) {
     let cache =
-        KvCache::new(&model.cache_shape(), CACHE_BYTES, &of_tests().open().unwrap()).unwrap();
+        KvCache::new(&model.cache_shape(), KvKind::F16, CACHE_BYTES, &of_tests().open().unwrap())
+            .unwrap();
     let mut store = BlockStore::new(cache.groups());
     let mut tables = store.tables();
     assert!(store.reserve(&mut tables, 0, positions).is_some());

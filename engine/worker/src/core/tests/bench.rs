@@ -6,7 +6,7 @@ use engine_api::{
     CacheNamespace, FinishReason, ModelId, Priority, Prompt, RequestId, Sampling, Seed, StopTokens,
 };
 use engine_api::{Share, Stopping, Token, ZoneId};
-use engine_kernels::{Activations, DeviceName};
+use engine_kernels::{Activations, DeviceName, KvKind};
 
 use super::*;
 
@@ -55,6 +55,7 @@ pub(super) fn submission(id: &str, prompt: &[u32]) -> Submission {
         share: Share { key: 0, weight: NonZeroU32::MIN },
         priority: Priority::default(),
         deadline: None,
+        hold: None,
         zones: vec![ZoneId::new("here")],
         trace: None,
     }
@@ -136,6 +137,11 @@ impl Bench {
 
     /// Another file of the same shape.
     pub(super) fn over(file: &[u8], blocks: u64, step_tokens_max: usize) -> Self {
+        Self::with(file, blocks, step_tokens_max, KvKind::F16)
+    }
+
+    /// The same, with memory for so many blocks of half precision, of whatever type they are.
+    pub(super) fn with(file: &[u8], blocks: u64, step_tokens_max: usize, kv_kind: KvKind) -> Self {
         let mut on_disk = tempfile::NamedTempFile::new().unwrap();
         on_disk.write_all(file).unwrap();
         // 2 layers × (keys, values) × 32 positions × 2 heads × 16 × 2 bytes
@@ -144,6 +150,7 @@ impl Bench {
             model: on_disk.path().to_owned(),
             device: DeviceName::of_tests().unwrap(),
             kv_bytes,
+            kv_kind,
             context_max: None,
             threads: 2,
             step_tokens_max,
