@@ -167,7 +167,7 @@ impl Scheduler {
 
     /// Plans further positions of a running sequence, taking blocks from sequences that were
     /// admitted later if it must, and gives way itself if there is none.
-    fn extend(&mut self, mut index: usize, length: u32, drafts: u32, plan: &mut Plan) {
+    fn extend(&mut self, index: usize, length: u32, drafts: u32, plan: &mut Plan) {
         loop {
             let lane = &mut self.running[index];
             let start = lane.computed;
@@ -186,13 +186,16 @@ impl Scheduler {
                 plan.copies.extend(copies.into_iter().map(|copy| (id, copy)));
                 return plan.push(lane.advance(end - start, drafts));
             }
+            // who has got on in this step takes no one's blocks to get further, least of all its own
+            let id = self.running[index].id();
+            if plan.chunks.iter().any(|chunk| chunk.sequence == id) {
+                return;
+            }
             let victim = self.victim(index).unwrap_or(index);
             self.preempt(victim, plan);
             if victim == index {
                 return;
             }
-            debug_assert!(victim > index, "only later ones give way");
-            index = index.min(victim);
         }
     }
 

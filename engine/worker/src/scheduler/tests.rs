@@ -567,3 +567,23 @@ fn a_prompt_that_cannot_be_read_in_time_is_not_begun() {
         "#]],
     );
 }
+
+/// A chunk that takes the last block ends there: its own sequence must not give way for more.
+#[test]
+fn a_prompt_takes_what_blocks_there_are() {
+    run(
+        &[(Some(66), 5)],
+        "submit 1 prompt=48 max=49
+         run 49
+         submit 2 prompt=193 max=1 like=1
+         step 5",
+        expect![[r#"
+            step 1.0[95..96]! | waiting 0 blocks 3/5
+            step 2.0[96..160] 2.0 cached 96 | waiting 0 blocks 5/5
+            step 2.0[160..193]! | waiting 0 blocks 5/5
+            step | waiting 0 blocks 0/5
+            step | waiting 0 blocks 0/5
+            step | waiting 0 blocks 0/5
+        "#]],
+    );
+}
