@@ -302,7 +302,7 @@ fn sources_are_exact() {
     check(
         &source("{ huggingface = \"o/n\", path = \"t.gguf\" }"),
         expect![[
-            r#"conf/models.toml:6:10: a source is { wheel = "NAME==VERSION", member = "FILE" }, { huggingface = "ORG/NAME", file = "FILE" } or { path = "FILE" }"#
+            r#"conf/models.toml:6:10: a source is { wheel = "NAME==VERSION", member = "FILE" }, { pieces = [{ wheel, member }, ...], file = "FILE" }, { huggingface = "ORG/NAME", file = "FILE" } or { path = "FILE" }"#
         ]],
     );
     check(
