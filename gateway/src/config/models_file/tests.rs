@@ -39,6 +39,15 @@ fn the_default_file_is_the_default_model() {
 }
 
 #[test]
+fn the_models_of_tests_are_read() {
+    let document = Document::new("models.toml", include_str!("../../../../tests/models.toml"));
+    let model = &ModelsConfig::check(&document).unwrap().models[0];
+    assert_eq!(model.source.file_name(), "gemma-3-270m-q4_k_m.gguf");
+    let Source::Pieces { pieces, .. } = &model.source else { panic!("{:?}", model.source) };
+    assert_eq!(pieces.len(), 4);
+}
+
+#[test]
 fn every_form_of_a_source_is_read() {
     let source = |text: &str| {
         let text = file("{ path = \"tiny.gguf\" }", text);
