@@ -9,6 +9,7 @@
 use std::cell::RefCell;
 
 use engine_api::{LogitBias, MinP, RepetitionPenalty, Sampling, Seed, StopTokens, TopK, TopP};
+use engine_tiny::{Architecture, Value};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -170,8 +171,8 @@ struct Met {
     cached: u32,
 }
 
-fn run(case: &Case, alone: &mut Bench, met: &mut Met) -> Result<(), TestCaseError> {
-    let mut together = Bench::new(case.blocks, case.step_tokens_max);
+fn run(file: &[u8], case: &Case, alone: &mut Bench, met: &mut Met) -> Result<(), TestCaseError> {
+    let mut together = Bench::over(file, case.blocks, case.step_tokens_max);
     let mut expected = Vec::new();
     for asked in &case.asked {
         alone.submit(asked.submission.clone());
@@ -210,20 +211,41 @@ fn run(case: &Case, alone: &mut Bench, met: &mut Met) -> Result<(), TestCaseErro
     Ok(())
 }
 
-#[test]
-fn results_depend_on_nothing_but_the_request() {
-    let full = std::env::var_os("HANSE_FULL").is_some_and(|value| value == "1");
-    let cases = if full { CASES_FULL } else { CASES };
-    let alone = RefCell::new(Bench::new(64, CoreConfig::STEP_TOKENS_MAX));
+fn check(model: &TinyModel, cases: u32) -> Met {
+    let file = model.to_bytes();
+    let alone = RefCell::new(Bench::over(&file, 64, CoreConfig::STEP_TOKENS_MAX));
     let met = RefCell::new(Met::default());
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let result = TestRunner::new(config)
-        .run(&case(), |case| run(&case, &mut alone.borrow_mut(), &mut met.borrow_mut()));
+        .run(&case(), |case| run(&file, &case, &mut alone.borrow_mut(), &mut met.borrow_mut()));
     println!("{cases} cases met {:?}", met.borrow());
     if let Err(error) = result {
         panic!("{error}");
     }
-    let met = met.into_inner();
+    met.into_inner()
+}
+
+fn cases() -> u32 {
+    let full = std::env::var_os("HANSE_FULL").is_some_and(|value| value == "1");
+    if full { CASES_FULL } else { CASES }
+}
+
+/// One layer sees a window of positions that is no multiple of a block, and gives blocks back while a
+/// sequence grows; the other sees everything.
+#[test]
+fn a_window_changes_nothing_of_that() {
+    let metadata = vec![
+        ("attention.sliding_window", Value::U32(48)),
+        ("attention.sliding_window_pattern", Value::U32(2)),
+    ];
+    let architecture = Architecture::Gemma3;
+    let met = check(&TinyModel { architecture, metadata, ..bench::model() }, cases() / 4);
+    assert!(met.cached > 0 && met.resumed > 0, "{met:?}");
+}
+
+#[test]
+fn results_depend_on_nothing_but_the_request() {
+    let met = check(&bench::model(), cases());
     let rare = [met.preemptions, met.cancelled.into(), met.resumed.into(), met.cached.into()];
     assert!(rare.iter().all(|count| *count > 0), "{met:?}");
 }
