@@ -89,7 +89,7 @@ impl Kernel for Part<'_> {
 #[inline(always)]
 fn gelu_lanes<L: Lanes>(l: L, x: L::F) -> L::F {
     // -2 sqrt(2 / pi), and 0.044715 times that
-    let linear = l.splat(-1.595_769_1);
+    let linear = l.splat(-1.595_769);
     let cubic = l.splat(-0.071_354_814);
     let twice = l.mul(x, l.fma(l.mul(x, x), cubic, linear));
     l.div(x, l.add(l.splat(1.0), exp_lanes(l, twice)))

@@ -116,7 +116,7 @@ impl Lane {
             sequence: self.id(),
             start,
             length: length + drafts,
-            drawn: ends.then_some(1 + drafts).unwrap_or(0),
+            drawn: if ends { 1 + drafts } else { 0 },
         }
     }
 }
