@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod events;
+
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -15,6 +17,8 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 use prost::Message;
+
+use events::{finished, timings, token, usage};
 
 use crate::bounds::{CREDIT_MAX, RETRY_AFTER_MS_MAX, STEP_EVENTS_MAX, TIME_MS_MAX};
 use crate::{
@@ -122,49 +126,6 @@ fn down() -> impl Strategy<Value = Down> {
         Just(Down::Drain),
         (1..=CREDIT_MAX).prop_map(Down::Credit),
     ]
-}
-
-fn candidate() -> impl Strategy<Value = CandidateToken> {
-    (any::<u32>(), vec(any::<u8>(), 0..8), -90.0f32..=0.0)
-        .prop_map(|(id, bytes, logprob)| CandidateToken { id: TokenId(id), bytes, logprob })
-}
-
-fn token() -> impl Strategy<Value = Token> {
-    let logprob = (candidate(), vec(candidate(), 0..=20))
-        .prop_map(|(drawn, top)| TokenLogprob { drawn, top });
-    (any::<u8>(), any::<u32>(), any::<u32>(), ".{0,10}", option::of(logprob)).prop_map(
-        |(choice, index, id, text, logprob)| Token {
-            choice,
-            index,
-            id: TokenId(id),
-            text,
-            logprob,
-        },
-    )
-}
-
-fn finished() -> impl Strategy<Value = Finished> {
-    let reason = prop_oneof![Just(FinishReason::Stop), Just(FinishReason::Length)];
-    (any::<u8>(), reason, ".{0,10}").prop_map(|(choice, reason, text)| Finished {
-        choice,
-        reason,
-        text,
-    })
-}
-
-fn usage() -> impl Strategy<Value = Usage> {
-    any::<[u32; 3]>().prop_map(|[prompt_tokens, completion_tokens, cached_tokens]| Usage {
-        prompt_tokens,
-        completion_tokens,
-        cached_tokens,
-    })
-}
-
-fn timings() -> impl Strategy<Value = Timings> {
-    any::<[u64; 3]>().prop_map(|micros| {
-        let [queue, prefill, decode] = micros.map(Duration::from_micros);
-        Timings { queue, prefill, decode }
-    })
 }
 
 fn failure() -> impl Strategy<Value = EngineError> {

@@ -1,0 +1,46 @@
+//! What a step may say of a request.
+
+use super::*;
+
+fn candidate() -> impl Strategy<Value = CandidateToken> {
+    (any::<u32>(), vec(any::<u8>(), 0..8), -90.0f32..=0.0)
+        .prop_map(|(id, bytes, logprob)| CandidateToken { id: TokenId(id), bytes, logprob })
+}
+
+pub(super) fn token() -> impl Strategy<Value = Token> {
+    let logprob = (candidate(), vec(candidate(), 0..=20))
+        .prop_map(|(drawn, top)| TokenLogprob { drawn, top });
+    (any::<u8>(), any::<u32>(), any::<u32>(), ".{0,10}", option::of(logprob)).prop_map(
+        |(choice, index, id, text, logprob)| Token {
+            choice,
+            index,
+            id: TokenId(id),
+            text,
+            logprob,
+        },
+    )
+}
+
+pub(super) fn finished() -> impl Strategy<Value = Finished> {
+    let reason = prop_oneof![Just(FinishReason::Stop), Just(FinishReason::Length)];
+    (any::<u8>(), reason, ".{0,10}").prop_map(|(choice, reason, text)| Finished {
+        choice,
+        reason,
+        text,
+    })
+}
+
+pub(super) fn usage() -> impl Strategy<Value = Usage> {
+    any::<[u32; 3]>().prop_map(|[prompt_tokens, completion_tokens, cached_tokens]| Usage {
+        prompt_tokens,
+        completion_tokens,
+        cached_tokens,
+    })
+}
+
+pub(super) fn timings() -> impl Strategy<Value = Timings> {
+    any::<[u64; 3]>().prop_map(|micros| {
+        let [queue, prefill, decode] = micros.map(Duration::from_micros);
+        Timings { queue, prefill, decode }
+    })
+}
