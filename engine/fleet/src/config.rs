@@ -77,6 +77,8 @@ pub struct FleetLimits {
     pub requests_per_worker_max: usize,
     /// Requests that wait in a worker before it says that it is busy.
     pub queue_max: usize,
+    /// Tokens that a worker guesses to follow and checks in one step, at most; 0 guesses nothing.
+    pub draft_tokens_max: u32,
     /// Tokens of one step, over all sequences.
     pub step_tokens_max: usize,
     /// Events of one request that wait for a slow reader. Beyond them the request is paused:
@@ -111,6 +113,7 @@ impl Default for FleetLimits {
             turns_bytes_max: 64 << 20,
             requests_per_worker_max: 1024,
             queue_max: 512,
+            draft_tokens_max: 8,
             step_tokens_max: 256,
             stream_events_max: 1024,
             credit_events: 16_384,

@@ -70,6 +70,7 @@ impl Launch<'_> {
             ("--threads", partition.threads.to_string()),
             ("--step-tokens-max", limits.step_tokens_max.to_string()),
             ("--queue-max", limits.queue_max.to_string()),
+            ("--draft-tokens-max", limits.draft_tokens_max.to_string()),
             ("--partition", partition.id.to_string()),
         ] {
             // joined, so that a value that begins with a dash stays a value

@@ -48,6 +48,8 @@ pub struct LimitsConfig {
     pub requests_per_worker_max: Option<NonZeroU16>,
     /// Requests that wait in a worker before it says that it is busy.
     pub queue_max: Option<NonZeroU16>,
+    /// Tokens that a worker guesses to follow and checks in one step; 0 guesses nothing.
+    pub draft_tokens_max: Option<u8>,
     /// Tokens of one step of a worker, over all its requests.
     pub step_tokens_max: Option<NonZeroU16>,
     /// How long a new request waits for a partition that is starting.
@@ -96,6 +98,7 @@ impl LimitsConfig {
         set(&mut fleet.turns_bytes_max, self.turns_bytes_max.map(|n| n.get() as usize));
         set(&mut fleet.requests_per_worker_max, count(self.requests_per_worker_max));
         set(&mut fleet.queue_max, count(self.queue_max));
+        set(&mut fleet.draft_tokens_max, self.draft_tokens_max.map(u32::from));
         set(&mut fleet.step_tokens_max, count(self.step_tokens_max));
         set(&mut fleet.ready_wait_max, seconds(self.ready_wait_seconds_max));
         set(&mut fleet.failover_wait_max, seconds(self.failover_wait_seconds_max));
