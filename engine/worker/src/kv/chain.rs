@@ -76,6 +76,12 @@ impl Chain {
         self.tokens.len() as u32
     }
 
+    /// Whether another chain has the same content up to the end of the full block at an index.
+    pub(crate) fn agrees(&self, other: &Self, index: u32) -> bool {
+        let key = |chain: &Self| chain.keys.get(index as usize).copied();
+        key(self).is_some() && key(self) == key(other)
+    }
+
     /// The full block at an index.
     pub(super) fn link(&self, index: usize) -> Link<'_> {
         let (blocks, _) = self.tokens.as_chunks();

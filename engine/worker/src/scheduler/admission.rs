@@ -1,6 +1,7 @@
 //! Who starts next.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::plan::Allotment;
@@ -18,6 +19,13 @@ enum Source {
     Sibling(usize, u32),
     /// From the prefix cache: so many blocks.
     Cache(u32),
+}
+
+/// A waiting sequence, by index, and how many of its first blocks are cached.
+#[derive(Clone, Copy)]
+struct First {
+    index: usize,
+    hit: u32,
 }
 
 impl Scheduler {
@@ -68,47 +76,52 @@ impl Scheduler {
         if let Some((index, _)) = again.min_by_key(|(_, lane)| lane.order) {
             return Some(index);
         }
-        let may_read = |share: u64| {
-            allotments.iter().any(|allotment| allotment.share == share && allotment.tokens > 0)
-        };
-        let wanting: BTreeSet<u64> = self
-            .waiting
-            .iter()
-            .filter(|lane| may_read(lane.arrival.share.key) && !self.waits_for_sibling(lane))
-            .map(|lane| lane.arrival.share.key)
+        let may_read = allotments.iter().filter(|allotment| allotment.tokens > 0);
+        let firsts: BTreeMap<u64, First> = may_read
+            .filter_map(|allotment| Some((allotment.share, self.first_of(allotment.share, now)?)))
             .collect();
-        self.accounts.replenish(|share| wanting.contains(&share));
-        let firsts = wanting.into_iter().filter_map(|share| self.first_of(share, now));
-        firsts.max_by_key(|(index, hit)| (*hit, std::cmp::Reverse(*index))).map(|(index, _)| index)
+        self.accounts.replenish(|share| firsts.contains_key(&share));
+        let in_credit = firsts
+            .values()
+            .filter(|first| self.accounts.in_credit(self.waiting[first.index].arrival.share));
+        let longest = in_credit.max_by_key(|first| (first.hit, Reverse(first.index)));
+        longest.map(|first| first.index)
     }
 
-    /// The sequence of a share that goes first, and how many of its blocks are cached: by
-    /// priority, with age, then by what is cached, then by arrival.
-    fn first_of(&self, share: u64, now: Duration) -> Option<(usize, u32)> {
+    /// The sequence of a share that goes first: by priority, with age, then by what is cached,
+    /// then by arrival.
+    fn first_of(&self, share: u64, now: Duration) -> Option<First> {
         let urgency = |lane: &Lane| {
             let waited = now.saturating_sub(lane.arrived).as_nanos() / AGING.as_nanos();
             i64::from(lane.arrival.priority) - i64::try_from(waited).unwrap_or(i64::MAX / 2)
         };
-        let mut own: Vec<_> = self
-            .waiting
-            .iter()
-            .enumerate()
+        let waiting = self.waiting.iter().enumerate();
+        let mut own: Vec<_> = waiting
             .filter(|(_, lane)| lane.arrival.share.key == share)
-            .filter(|(_, lane)| self.accounts.in_credit(lane.arrival.share))
-            .filter(|(_, lane)| !self.waits_for_sibling(lane))
             .map(|(index, lane)| (urgency(lane), index))
             .collect();
         own.sort_unstable();
-        let (most_urgent, _) = *own.first()?;
-        let alike = own.into_iter().take_while(|(urgency, _)| *urgency == most_urgent);
-        let with_hits = alike.take(LOOKED_AT).map(|(_, index)| {
+        let with_hits = own.into_iter().take(LOOKED_AT).filter_map(|(urgency, index)| {
             let lane = &self.waiting[index];
-            (index, self.store.lookup(&lane.arrival.chain, lane.cacheable()))
+            let hit = self.store.lookup(&lane.arrival.chain, lane.cacheable());
+            (!self.waits_for_another(lane, hit)).then_some((urgency, First { index, hit }))
         });
-        with_hits.max_by_key(|(index, hit)| (*hit, std::cmp::Reverse(*index)))
+        let first =
+            with_hits.min_by_key(|(urgency, first)| (*urgency, Reverse(first.hit), first.index));
+        first.map(|(_, first)| first)
     }
 
-    /// A sibling is computing what both need: waiting for it costs less than doing it twice.
+    /// Another sequence is computing what both need: waiting for it costs less than doing it
+    /// twice. It is running, so it gets on, and what it leaves is the prefix cache's.
+    fn waits_for_another(&self, lane: &Lane, hit: u32) -> bool {
+        let chain = &lane.arrival.chain;
+        let computes_next = |other: &Lane| {
+            hit < lane.cacheable() && !other.decodes() && chain.agrees(&other.arrival.chain, hit)
+        };
+        self.waits_for_sibling(lane) || self.running.iter().any(computes_next)
+    }
+
+    /// A sibling is computing the prompt of both, and cannot lend it yet.
     fn waits_for_sibling(&self, lane: &Lane) -> bool {
         let mut siblings = self.running.iter().filter(|other| is_sibling(other, lane)).peekable();
         siblings.peek().is_some() && siblings.all(|sibling| !sibling.lends(lane.common()))

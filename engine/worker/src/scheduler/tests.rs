@@ -363,3 +363,21 @@ fn a_prompt_takes_what_blocks_there_are() {
         "#]],
     );
 }
+
+#[test]
+fn prompts_that_begin_alike_are_computed_once_though_they_come_together() {
+    check(
+        "submit 1 prompt=100 max=2 like=1
+         submit 2 prompt=99 max=2 like=1
+         submit 3 prompt=98 max=2 like=1 share=1
+         submit 4 prompt=40 max=2 like=1 namespace=1
+         step 5",
+        expect![[r#"
+            step 1.0[0..64] | waiting 3 blocks 2/8
+            step 1.0[64..100]! 4.0[0..28] | waiting 2 blocks 5/8
+            step 1.0[100..101]! 4.0[28..40]! 2.0[96..99]! 3.0[96..98]! 2.0 cached 96 3.0 cached 96 | waiting 0 blocks 8/8
+            step 4.0[40..41]! 2.0[99..100]! 3.0[98..99]! | waiting 0 blocks 7/8
+            step | waiting 0 blocks 0/8
+        "#]],
+    );
+}
