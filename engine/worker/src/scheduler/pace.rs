@@ -9,7 +9,7 @@ use crate::kv::BLOCK_TOKENS;
 /// How long a step should take while someone waits for its next token.
 const STEP: Duration = Duration::from_millis(50);
 /// How long a step should take otherwise. A request that arrives or is cancelled waits for it.
-const STEP_ALONE: Duration = Duration::from_millis(200);
+const STEP_ALONE: Duration = Duration::from_millis(300);
 /// A step of fewer tokens says more of the weights that it read than of its tokens.
 const TOKENS_MIN: u32 = BLOCK_TOKENS;
 /// How much the last step counts.
@@ -59,7 +59,7 @@ mod tests {
         assert_eq!(pace.tokens(0, 256), 256);
         // 1 ms a token
         pace.observe(100, Duration::from_millis(100));
-        assert_eq!((pace.tokens(3, 256), pace.tokens(0, 256)), (50, 200));
+        assert_eq!((pace.tokens(3, 256), pace.tokens(0, 512)), (50, 300));
         assert_eq!((pace.tokens(100, 256), pace.tokens(250, 256)), (132, 256));
         assert_eq!(pace.estimate(2000), Duration::from_secs(2));
         (0..99).for_each(|_| pace.observe(100, Duration::from_millis(200)));
