@@ -16,7 +16,7 @@ use proptest::test_runner::{Config, TestRunner};
 use super::*;
 
 /// Cases that a default run tries, and those of a full one.
-const CASES: u32 = 600;
+const CASES: u32 = 2_000;
 const CASES_FULL: u32 = 10_000;
 
 /// One request of a case.
