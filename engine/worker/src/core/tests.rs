@@ -159,6 +159,28 @@ fn an_answer_ends_with_an_end_token_unless_it_is_ignored() {
     assert_eq!(late.reason, Some(FinishReason::Stop));
 }
 
+/// A model that names no end token draws until its length is reached.
+#[test]
+fn a_model_without_an_end_ends_by_length() {
+    let mut file = bench::model().to_bytes();
+    for name in ["<|im_end|>", "<|endoftext|>", "tokenizer.ggml.eos_token_id"] {
+        let places: Vec<_> = file.windows(name.len()).enumerate().collect();
+        let is_name = |(_, window): &(usize, &[u8])| *window == name.as_bytes();
+        let found: Vec<_> = places.into_iter().filter(is_name).map(|(at, _)| at).collect();
+        assert!(!found.is_empty(), "{name}");
+        // another name of the same length
+        found.into_iter().for_each(|at| file[at + name.len() - 3] = b'_');
+    }
+    let mut bench = Bench::over(&file, 16, 64);
+    assert!(bench.core.tokenizer.end_tokens().is_empty());
+    let mut wanted = submission("a", &prompt(1, 10));
+    wanted.sampling.logit_bias = LogitBias::new([(TokenId(2), 100.0)].into()).unwrap();
+    wanted.stopping.min_tokens = 3;
+    bench.submit(wanted);
+    let choice = bench.finish().remove("a").unwrap().choices.remove(0);
+    assert_eq!((choice.ids(), choice.reason), (vec![2; 8], Some(FinishReason::Length)));
+}
+
 #[test]
 fn a_cancelled_request_says_nothing_more_and_frees_its_blocks() {
     let mut bench = Bench::new(16, 64);
