@@ -31,12 +31,16 @@ struct First {
 impl Scheduler {
     /// Gives up who cannot be read in time: that is known before a token of it is read.
     pub(super) fn expire(&mut self, now: Duration, plan: &mut Plan) {
+        let ends_after =
+            |tokens: u32, deadline: Duration| now + self.pace.estimate(tokens) > deadline;
         let is_late = |lane: &&Lane| {
             lane.order.is_none()
                 && lane.arrival.deadline.is_some_and(|deadline| {
-                    let hit = self.store.lookup(&lane.arrival.chain, lane.cacheable());
-                    let uncached = lane.known() - hit * BLOCK_TOKENS;
-                    now + self.pace.estimate(uncached) > deadline
+                    // looked up only where it matters: this is asked of all who wait, each step
+                    ends_after(lane.known(), deadline) && {
+                        let hit = self.store.lookup(&lane.arrival.chain, lane.cacheable());
+                        ends_after(lane.known() - hit * BLOCK_TOKENS, deadline)
+                    }
                 })
         };
         let late: Vec<_> = self.waiting.iter().filter(is_late).map(Lane::id).collect();
