@@ -170,6 +170,10 @@ impl Scheduler {
         if lane.order.is_some() {
             self.accounts.start_again(share);
         } else {
+            // the deadline is the request's: its other choices come when they can
+            let id = lane.id();
+            let siblings = self.waiting.iter_mut().filter(|other| other.id().request == id.request);
+            siblings.for_each(|sibling| sibling.arrival.deadline = None);
             self.admissions += 1;
             lane.order = Some(self.admissions);
             self.accounts.start(share, lane.rest());

@@ -381,3 +381,20 @@ fn prompts_that_begin_alike_are_computed_once_though_they_come_together() {
         "#]],
     );
 }
+
+/// A deadline is for a request's first token. Giving one choice up later would end them all.
+#[test]
+fn choices_of_a_request_that_has_begun_are_never_late() {
+    check(
+        "token 2
+         submit 1 prompt=64 max=4 n=2 deadline=5000
+         step
+         wait 60000
+         step 2",
+        expect![[r#"
+            step 1.0[0..64]! | waiting 1 blocks 2/8
+            step 1.0[64..65]! 1.1[63..64]! 1.1 cached 63 copy for 1.1 | waiting 0 blocks 4/8
+            step 1.0[65..66]! 1.1[64..65]! | waiting 0 blocks 4/8
+        "#]],
+    );
+}
