@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use candle_core::{Device, Tensor};
 use engine_kernels::{
     Activations, AttentionBatch, AttentionOptions, AttentionRow, KvKind, QMatrix, Threads,
-    WeightKind, kv_cache, paged_attention,
+    WeightKind, key_cache, paged_attention, value_cache,
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -56,8 +56,8 @@ fn products(pool: &Threads) -> Result<(), Box<dyn std::error::Error>> {
 fn attention(pool: &Threads) -> Result<(), Box<dyn std::error::Error>> {
     for context in [256_u32, 2048] {
         let blocks = context / 32;
-        let k = kv_cache(blocks as usize, 3, 64, KvKind::F16, &Device::Cpu)?;
-        let v = kv_cache(blocks as usize, 3, 64, KvKind::F16, &Device::Cpu)?;
+        let k = key_cache(blocks as usize, 3, 64, KvKind::F16, &Device::Cpu)?;
+        let v = value_cache(blocks as usize, 3, 64, KvKind::F16, &Device::Cpu)?;
         for m in [1_u32, 48] {
             let rows = (context - m..context).map(|position| AttentionRow { table: 0, position });
             let batch = AttentionBatch::new(vec![(0..blocks).collect()], rows.collect())?;

@@ -1,6 +1,19 @@
 //! Activations as integers: 32 columns a block, one row never looks at another.
+//!
+//! Eight rows are a *panel*: their blocks of the same columns lie side by side, which is the order in
+//! which a tile of weights meets them. The last panel has the rows that are left.
+//!
+//! ```text
+//! panel 0: (row 0, block 0) (row 1, block 0) ... (row 7, block 0) (row 0, block 1) ... (row 7, last)
+//! panel 1: (row 8, block 0) ...
+//! ```
 
-use crate::lanes::Quads;
+use std::mem::MaybeUninit;
+
+use crate::lanes::{Lanes, Quads};
+use crate::norm::{Norm, norm_row};
+use crate::path::{Kernel, Path, launch};
+use crate::threads::split_rows;
 
 /// In which form activations meet quantized weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -27,7 +40,7 @@ pub(crate) struct Block {
 }
 
 /// What the kind of the weights wants to know of the activations.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wanted {
     /// Parts of a block with a scale of their own: 1 or 2.
     pub(crate) subs: usize,
@@ -35,19 +48,95 @@ pub(crate) struct Wanted {
     pub(crate) zero: i32,
 }
 
-/// Rounds one row. `x` has 32 columns for each entry of `out`.
-///
-/// A block with a value that is not finite gets the scale NaN, so that the results say so. A block
-/// whose largest value is below 1e-30 becomes zero.
-#[inline(always)]
-pub(crate) fn quantize_row(x: &[f32], wanted: Wanted, out: &mut [Block]) {
-    let (blocks, _) = x.as_chunks::<32>();
-    assert_eq!(blocks.len(), out.len());
-    for (x, out) in blocks.iter().zip(out) {
-        *out = quantize(x, wanted);
+/// Rows of a panel.
+pub(crate) const PANEL: usize = 8;
+
+/// Rounded activations, in panels.
+pub(crate) struct Quantized {
+    pub(crate) rows: usize,
+    /// Of 32 columns, in a row.
+    pub(crate) blocks: usize,
+    panels: Vec<Block>,
+}
+
+impl Quantized {
+    /// Rounds the rows of `x`, each of `32 * blocks` columns, once they are normalized by `norm`.
+    pub(crate) fn new(
+        path: Path,
+        x: &[f32],
+        blocks: usize,
+        norm: Option<Norm<'_>>,
+        wanted: Wanted,
+    ) -> Quantized {
+        let width = blocks * 32;
+        let rows = x.len() / width;
+        let mut panels = Vec::with_capacity(rows * blocks);
+        let whole = &mut panels.spare_capacity_mut()[..rows * blocks];
+        split_rows(whole, PANEL * blocks, PANEL * width / 4 + 1, |range, out| {
+            let end = rows.min(range.end * PANEL);
+            let x = &x[range.start * PANEL * width..end * width];
+            launch(path, Round { x, blocks, norm, wanted, out });
+        });
+        // SAFETY: every panel has been written whole.
+        #[allow(unsafe_code)]
+        unsafe {
+            panels.set_len(rows * blocks);
+        }
+        Quantized { rows, blocks, panels }
+    }
+
+    /// How many panels there are.
+    pub(crate) fn panels(&self) -> usize {
+        self.rows.div_ceil(PANEL)
+    }
+
+    /// A panel: its blocks, and how many rows lie side by side in it.
+    #[inline(always)]
+    pub(crate) fn panel(&self, panel: usize) -> (&[Block], usize) {
+        let rows = PANEL.min(self.rows - panel * PANEL);
+        (&self.panels[panel * PANEL * self.blocks..][..rows * self.blocks], rows)
     }
 }
 
+/// Some whole panels.
+struct Round<'a> {
+    x: &'a [f32],
+    blocks: usize,
+    norm: Option<Norm<'a>>,
+    wanted: Wanted,
+    out: &'a mut [MaybeUninit<Block>],
+}
+
+impl Kernel for Round<'_> {
+    #[inline(always)]
+    fn run<L: Lanes>(self, l: L) {
+        let width = self.blocks * 32;
+        let mut normed = vec![0.0; if self.norm.is_some() { width } else { 0 }];
+        let panels = self.x.chunks(PANEL * width).zip(self.out.chunks_mut(PANEL * self.blocks));
+        for (x, out) in panels {
+            let rows = x.len() / width;
+            assert_eq!(out.len(), rows * self.blocks);
+            for (row, x) in x.chunks_exact(width).enumerate() {
+                let x = match &self.norm {
+                    Some(norm) => {
+                        norm_row(l, x, norm, &mut normed);
+                        &normed
+                    }
+                    None => x,
+                };
+                let (blocks, _) = x.as_chunks::<32>();
+                for (block, x) in blocks.iter().enumerate() {
+                    out[block * rows + row].write(quantize(x, self.wanted));
+                }
+            }
+        }
+    }
+}
+
+/// Rounds 32 columns of a row.
+///
+/// A block with a value that is not finite gets the scale NaN, so that the results say so. A block
+/// whose largest value is below 1e-30 becomes zero.
 #[inline(always)]
 fn quantize(x: &[f32; 32], wanted: Wanted) -> Block {
     // as integers, because then the largest is the same in any order, NaN included

@@ -18,14 +18,14 @@ use std::sync::Arc;
 use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use half::f16;
-use rayon::prelude::*;
 
-use crate::kv_cache::BLOCK_TOKENS;
+use crate::kv_cache::{BLOCK_TOKENS, key_shape};
 use crate::lanes::LANES;
 use crate::path::{Path, launch};
-use crate::shared_rows::SharedRows;
+use crate::shared_rows::NewRows;
 use crate::soft_cap::is_cap;
 use crate::storage::contiguous;
+use crate::threads::split;
 use span::{Cache, CacheElement, Heads, Task};
 
 /// What each row of a step attends to.
@@ -146,8 +146,9 @@ impl AttentionBatch {
 /// Entries of a block table that lie before every window may hold anything: a sequence frees the
 /// blocks that a layer's window has left behind.
 ///
-/// The caches are (blocks, 32, kv heads, head width) of one type; `heads` is a multiple of `kv heads`,
-/// whose groups of neighbouring heads share keys and values; the head width is a multiple of 16.
+/// The caches are of [`key_cache`](crate::key_cache) and [`value_cache`](crate::value_cache), of one
+/// type; `heads` is a multiple of `kv heads`, whose groups of neighbouring heads share keys and values;
+/// the head width is a multiple of 16.
 pub fn paged_attention(
     q: &Tensor,
     k_cache: &Tensor,
@@ -159,7 +160,7 @@ pub fn paged_attention(
     let op = PagedAttention { path: Path::best(), batch, options };
     #[cfg(feature = "flash-attn")]
     if q.device().is_cuda() {
-        op.heads(q.layout(), k_cache.layout(), v_cache.layout())?;
+        op.heads(q.layout(), k_cache.layout(), v_cache.layout(), false)?;
         let caches = (k_cache, v_cache);
         let (tables, rows) = (&batch.tables, &batch.rows);
         if let Some(out) = crate::cuda::flash::attend(q, caches, tables, rows, &options)? {
@@ -190,8 +191,8 @@ impl CustomOp3 for PagedAttention<'_> {
         v_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let q = contiguous::<f32>(self.name(), q, q_layout)?;
-        let heads = self.heads(q_layout, k_layout, v_layout)?;
-        let mut out = vec![0.0; q.len()];
+        let heads = self.heads(q_layout, k_layout, v_layout, true)?;
+        let mut out = NewRows::new(self.batch.rows.len(), heads.queries * heads.width);
         match k {
             CpuStorage::F16(_) => {
                 let k = contiguous::<f16>(self.name(), k, k_layout)?;
@@ -204,6 +205,9 @@ impl CustomOp3 for PagedAttention<'_> {
                 self.attend(heads, q, Cache { k, v }, &mut out);
             }
         }
+        // SAFETY: every row is in one group, and every query head in one task of that group.
+        #[allow(unsafe_code)]
+        let out = unsafe { out.finish() };
         let shape = Shape::from((self.batch.rows.len(), heads.queries * heads.width));
         Ok((CpuStorage::F32(out), shape))
     }
@@ -218,7 +222,7 @@ impl CustomOp3 for PagedAttention<'_> {
         v: &CudaStorage,
         v_layout: &Layout,
     ) -> Result<(CudaStorage, Shape)> {
-        let heads = self.heads(q_layout, k_layout, v_layout)?;
+        let heads = self.heads(q_layout, k_layout, v_layout, false)?;
         let (q, k, v) = ((q, q_layout), (k, k_layout), (v, v_layout));
         let batch = crate::cuda::attention::FlatBatch::new(&self.batch.tables, &self.batch.rows);
         let out = crate::cuda::attention::forward(self.name(), q, k, v, &batch, &self.options)?;
@@ -228,13 +232,13 @@ impl CustomOp3 for PagedAttention<'_> {
 
 impl PagedAttention<'_> {
     /// Checks the shapes.
-    fn heads(&self, q: &Layout, k: &Layout, v: &Layout) -> Result<Heads> {
+    fn heads(&self, q: &Layout, k: &Layout, v: &Layout, on_cpu: bool) -> Result<Heads> {
         let AttentionOptions { window, softcap, .. } = self.options;
         if window == Some(0) || softcap.is_some_and(|cap| !is_cap(cap)) {
             bail!("paged-attention: a window of {window:?}, a cap of {softcap:?}")
         }
         let (rows, queries, width) = q.shape().dims3()?;
-        let (blocks, block_tokens, keys, cache_width) = k.shape().dims4()?;
+        let (blocks, block_tokens, keys, cache_width) = v.shape().dims4()?;
         let fits = rows == self.batch.rows.len()
             && width == cache_width
             && width > 0
@@ -242,7 +246,7 @@ impl PagedAttention<'_> {
             && block_tokens == BLOCK_TOKENS
             && keys > 0
             && queries.is_multiple_of(keys)
-            && k.shape() == v.shape();
+            && k.shape().dims() == key_shape(blocks, keys, width, on_cpu);
         if !fits {
             bail!(
                 "paged-attention: {} rows, queries {:?}, keys {:?}, values {:?}",
@@ -265,35 +269,43 @@ impl PagedAttention<'_> {
         heads: Heads,
         q: &[f32],
         cache: Cache<'_, T>,
-        out: &mut [f32],
+        out: &mut NewRows,
     ) {
         /// Query heads that are computed together: enough to share what is read of the cache, few
         /// enough for their scores to stay in the second-level cache.
         const QUERIES_A_TASK: usize = 48;
 
-        if out.is_empty() {
-            return;
-        }
-        let groups = self.batch.groups((QUERIES_A_TASK / (heads.queries / heads.keys)).max(1));
-        let shared = SharedRows::new(out, heads.queries * heads.width);
+        let share = heads.queries / heads.keys;
+        let groups = self.batch.groups((QUERIES_A_TASK / share).max(1));
+        let shared = out.shared();
+        let seen: usize = self.batch.rows.iter().map(|row| self.seen(row)).sum();
         let tasks = groups.len() * heads.keys;
-        (0..tasks).into_par_iter().with_max_len(1).for_each(|i| {
-            let rows = groups[i / heads.keys].clone();
-            let table = &self.batch.tables[self.batch.rows[rows.start].table as usize];
-            launch(
-                self.path,
-                Task {
-                    heads,
-                    q,
-                    cache,
-                    table,
-                    rows: &self.batch.rows[rows.clone()],
-                    first_row: rows.start,
-                    kv_head: i % heads.keys,
-                    options: self.options,
-                    out: &shared,
-                },
-            );
+        // about 20 products a nanosecond, for scores and for values
+        let cost = seen * heads.width * share * 2 / 20 / groups.len().max(1) + 1;
+        split(tasks, cost, |range| {
+            for i in range {
+                let rows = groups[i / heads.keys].clone();
+                let table = &self.batch.tables[self.batch.rows[rows.start].table as usize];
+                launch(
+                    self.path,
+                    Task {
+                        heads,
+                        q,
+                        cache,
+                        table,
+                        rows: &self.batch.rows[rows.clone()],
+                        first_row: rows.start,
+                        kv_head: i % heads.keys,
+                        options: self.options,
+                        out: &shared,
+                    },
+                );
+            }
         });
+    }
+
+    /// How many positions a row attends to.
+    fn seen(&self, row: &AttentionRow) -> usize {
+        (row.position - self.options.first(row.position)) as usize + 1
     }
 }

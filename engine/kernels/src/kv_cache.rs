@@ -1,4 +1,8 @@
 //! The paged cache of keys or values: blocks of 32 positions.
+//!
+//! On a GPU both are (blocks, 32, kv heads, head width), which is what its attention reads. On the CPU a
+//! block of keys is (kv heads, head width, 32): one element of 32 positions side by side, which is the
+//! order in which scores are summed, so that nobody has to turn keys at every reading.
 
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
@@ -6,6 +10,7 @@ use candle_core::{CpuStorage, DType, Device, InplaceOp2, Layout, Result, Tensor,
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
+use crate::rope::{RopeTable, rope, turn_row};
 use crate::storage::contiguous;
 
 /// Positions of a block.
@@ -29,31 +34,109 @@ impl KvKind {
             KvKind::F32 => 4,
         }
     }
+
+    fn dtype(self) -> DType {
+        match self {
+            KvKind::F16 => DType::F16,
+            KvKind::F32 => DType::F32,
+        }
+    }
 }
 
-/// An empty cache of keys (or values) of one layer, on `device`: (blocks, 32, kv heads, head width).
-pub fn kv_cache(
+/// The shape of a cache of keys.
+pub(crate) fn key_shape(
+    blocks: usize,
+    kv_heads: usize,
+    head_width: usize,
+    on_cpu: bool,
+) -> [usize; 4] {
+    match on_cpu {
+        true => [blocks, kv_heads, head_width, BLOCK_TOKENS],
+        false => [blocks, BLOCK_TOKENS, kv_heads, head_width],
+    }
+}
+
+/// An empty cache of keys of one layer, on `device`. The first dimension is its blocks.
+pub fn key_cache(
     blocks: usize,
     kv_heads: usize,
     head_width: usize,
     kind: KvKind,
     device: &Device,
 ) -> Result<Tensor> {
-    let dtype = match kind {
-        KvKind::F16 => DType::F16,
-        KvKind::F32 => DType::F32,
-    };
-    Tensor::zeros((blocks, BLOCK_TOKENS, kv_heads, head_width), dtype, device)
+    let shape = key_shape(blocks, kv_heads, head_width, device.is_cpu());
+    Tensor::zeros(&shape, kind.dtype(), device)
 }
 
-/// Rounds `rows` (M, kv heads, head width) to the type of `cache` and writes them to `slots`, one a row:
-/// a slot is `block * 32 + offset`. Of rows with the same slot the last one stays.
-pub fn write_kv(cache: &Tensor, rows: &Tensor, slots: &[u32]) -> Result<()> {
-    cache.inplace_op2(rows, &WriteKv { slots })
+/// An empty cache of values of one layer, on `device`: (blocks, 32, kv heads, head width).
+pub fn value_cache(
+    blocks: usize,
+    kv_heads: usize,
+    head_width: usize,
+    kind: KvKind,
+    device: &Device,
+) -> Result<Tensor> {
+    Tensor::zeros((blocks, BLOCK_TOKENS, kv_heads, head_width), kind.dtype(), device)
+}
+
+/// By which positions keys are turned on their way into the cache.
+#[derive(Clone, Copy)]
+pub struct Turn<'a> {
+    /// The absolute position of each row.
+    pub positions: &'a [u32],
+    /// What a position means.
+    pub table: &'a RopeTable,
+}
+
+/// Turns `rows` (M, kv heads, head width) by their positions, rounds them to the type of `cache` and
+/// writes them to `slots`, one a row: a slot is `block * 32 + offset`. Of rows with the same slot the
+/// last one stays.
+pub fn write_keys(
+    cache: &Tensor,
+    rows: &Tensor,
+    slots: &[u32],
+    turn: Option<Turn<'_>>,
+) -> Result<()> {
+    match turn {
+        Some(turn) if !cache.device().is_cpu() => {
+            let rows = rope(rows, turn.positions, turn.table)?;
+            cache.inplace_op2(&rows, &WriteKv { slots, part: Part::Keys(None) })
+        }
+        turn => cache.inplace_op2(rows, &WriteKv { slots, part: Part::Keys(turn) }),
+    }
+}
+
+/// The same for values, which are not turned.
+pub fn write_values(cache: &Tensor, rows: &Tensor, slots: &[u32]) -> Result<()> {
+    cache.inplace_op2(rows, &WriteKv { slots, part: Part::Values })
+}
+
+#[derive(Clone, Copy)]
+enum Part<'a> {
+    Keys(Option<Turn<'a>>),
+    Values,
 }
 
 struct WriteKv<'a> {
     slots: &'a [u32],
+    part: Part<'a>,
+}
+
+/// A number that keys and values are kept as.
+trait Kept: Copy + Default {
+    fn round(from: &[f32], to: &mut [Self]);
+}
+
+impl Kept for f16 {
+    fn round(from: &[f32], to: &mut [f16]) {
+        to.convert_from_f32_slice(from);
+    }
+}
+
+impl Kept for f32 {
+    fn round(from: &[f32], to: &mut [f32]) {
+        to.copy_from_slice(from);
+    }
 }
 
 impl InplaceOp2 for WriteKv<'_> {
@@ -68,29 +151,17 @@ impl InplaceOp2 for WriteKv<'_> {
         rows: &CpuStorage,
         rows_layout: &Layout,
     ) -> Result<()> {
-        let width = self.width(cache_layout, rows_layout)?;
+        let head_width = self.head_width(cache_layout, rows_layout, true)?;
         let rows = contiguous::<f32>(InplaceOp2::name(self), rows, rows_layout)?;
         let Some((start, end)) = cache_layout.contiguous_offsets() else {
             bail!("write-kv: the cache is not contiguous")
         };
-        if width == 0 {
+        if rows.is_empty() {
             return Ok(());
         }
-        let rows = rows.chunks_exact(width).zip(self.slots.iter().map(|slot| *slot as usize));
         match cache {
-            CpuStorage::F16(cache) => {
-                let cache = &mut cache[start..end];
-                for (row, slot) in rows {
-                    let to: &mut [f16] = &mut cache[slot * width..][..width];
-                    to.convert_from_f32_slice(row);
-                }
-            }
-            CpuStorage::F32(cache) => {
-                let cache = &mut cache[start..end];
-                for (row, slot) in rows {
-                    cache[slot * width..][..width].copy_from_slice(row);
-                }
-            }
+            CpuStorage::F16(cache) => self.write(&mut cache[start..end], rows, head_width),
+            CpuStorage::F32(cache) => self.write(&mut cache[start..end], rows, head_width),
             _ => bail!("write-kv: the cache is neither f16 nor f32"),
         }
         Ok(())
@@ -104,28 +175,56 @@ impl InplaceOp2 for WriteKv<'_> {
         rows: &CudaStorage,
         rows_layout: &Layout,
     ) -> Result<()> {
-        self.width(cache_layout, rows_layout)?;
+        self.head_width(cache_layout, rows_layout, false)?;
         let (cache, rows) = ((cache, cache_layout), (rows, rows_layout));
         crate::cuda::kv_cache::forward(InplaceOp2::name(self), cache, rows, self.slots)
     }
 }
 
 impl WriteKv<'_> {
-    /// Width of a row, once the shapes and slots are checked.
-    fn width(&self, cache: &Layout, rows: &Layout) -> Result<usize> {
+    /// Width of a head, once the shapes, slots and positions are checked.
+    fn head_width(&self, cache: &Layout, rows: &Layout, on_cpu: bool) -> Result<usize> {
         let (count, heads, head_width) = rows.shape().dims3()?;
-        let (blocks, block_tokens, cache_heads, cache_width) = cache.shape().dims4()?;
-        if (heads, head_width, block_tokens) != (cache_heads, cache_width, BLOCK_TOKENS)
-            || count != self.slots.len()
-        {
-            let slots = self.slots.len();
+        let blocks = cache.shape().dims4()?.0;
+        let expected = match self.part {
+            Part::Keys(_) => key_shape(blocks, heads, head_width, on_cpu),
+            Part::Values => [blocks, BLOCK_TOKENS, heads, head_width],
+        };
+        let slots = self.slots.len();
+        if cache.dims() != expected || count != slots {
             bail!("write-kv: {:?} to {slots} slots of {:?}", rows.shape(), cache.shape())
         }
         if let Some(slot) = self.slots.iter().find(|slot| **slot as usize >= blocks * BLOCK_TOKENS)
         {
             bail!("write-kv: slot {slot} of {}", blocks * BLOCK_TOKENS)
         }
-        Ok(heads * head_width)
+        if let Part::Keys(Some(Turn { positions, table })) = self.part {
+            table.check(count, head_width, positions)?;
+        }
+        Ok(head_width)
+    }
+
+    fn write<T: Kept>(&self, cache: &mut [T], rows: &[f32], head_width: usize) {
+        let width = rows.len() / self.slots.len();
+        let mut turned = vec![0.0; width];
+        let mut rounded = vec![T::default(); width];
+        for (row, (from, slot)) in rows.chunks_exact(width).zip(self.slots).enumerate() {
+            let slot = *slot as usize;
+            let Part::Keys(turn) = self.part else {
+                T::round(from, &mut cache[slot * width..][..width]);
+                continue;
+            };
+            turned.copy_from_slice(from);
+            if let Some(Turn { positions, table }) = turn {
+                turn_row(&mut turned, head_width, positions[row], table);
+            }
+            T::round(&turned, &mut rounded);
+            let block = &mut cache[slot / BLOCK_TOKENS * BLOCK_TOKENS * width..];
+            let elements = block[..BLOCK_TOKENS * width].as_chunks_mut::<BLOCK_TOKENS>().0;
+            for (to, element) in elements.iter_mut().zip(&rounded) {
+                to[slot % BLOCK_TOKENS] = *element;
+            }
+        }
     }
 }
 
@@ -133,34 +232,67 @@ impl WriteKv<'_> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::storage::tests::{device, noise};
+    use crate::rope::{RopeScaling, RopeStyle};
+    use crate::storage::tests::{bits, device, noise};
+
+    /// What is in a cache, by slot.
+    fn by_slot(cache: &Tensor, is_keys: bool) -> Vec<Vec<f32>> {
+        let cache = cache.to_dtype(DType::F32).unwrap();
+        let cache = match is_keys && device().is_cpu() {
+            true => cache.permute((0, 3, 1, 2)).unwrap().contiguous().unwrap(),
+            false => cache,
+        };
+        cache.reshape((96, 32)).unwrap().to_vec2().unwrap()
+    }
 
     #[test]
     fn rows_arrive_rounded_in_their_slots() {
         for kind in [KvKind::F16, KvKind::F32] {
-            let cache = kv_cache(3, 2, 16, kind, &device()).unwrap();
+            let keys = key_cache(3, 2, 16, kind, &device()).unwrap();
+            let values = value_cache(3, 2, 16, kind, &device()).unwrap();
             let rows = noise(&[3, 2, 16], 1);
-            write_kv(&cache, &rows, &[95, 0, 33]).unwrap();
-            let flat = cache.to_dtype(DType::F32).unwrap().reshape((96, 32)).unwrap();
-            let flat = flat.to_vec2::<f32>().unwrap();
+            write_keys(&keys, &rows, &[95, 0, 33], None).unwrap();
+            write_values(&values, &rows, &[95, 0, 33]).unwrap();
             let rows = rows.reshape((3, 32)).unwrap().to_vec2::<f32>().unwrap();
-            for (row, slot) in [(0, 95), (1, 0), (2, 33)] {
-                let rounded: Vec<f32> = rows[row]
-                    .iter()
-                    .map(|x| if kind == KvKind::F16 { f16::from_f32(*x).to_f32() } else { *x })
-                    .collect();
-                assert_eq!(flat[slot], rounded);
+            for flat in [by_slot(&keys, true), by_slot(&values, false)] {
+                for (row, slot) in [(0, 95), (1, 0), (2, 33)] {
+                    let round = |x: &f32| match kind {
+                        KvKind::F16 => f16::from_f32(*x).to_f32(),
+                        KvKind::F32 => *x,
+                    };
+                    assert_eq!(flat[slot], rows[row].iter().map(round).collect::<Vec<_>>());
+                }
+                assert_eq!(flat.iter().filter(|row| row.iter().any(|x| *x != 0.0)).count(), 3);
             }
-            assert_eq!(flat.iter().filter(|row| row.iter().any(|x| *x != 0.0)).count(), 3);
         }
     }
 
     #[test]
+    fn keys_are_turned_on_their_way() {
+        let table = RopeTable::new(RopeStyle::Halves, 16, 1e4, &RopeScaling::None, 100).unwrap();
+        let [turned, before] =
+            [(); 2].map(|()| key_cache(3, 2, 16, KvKind::F32, &device()).unwrap());
+        let (rows, positions, slots) = (noise(&[3, 2, 16], 1), [7, 99, 0], [95, 0, 33]);
+        let turn = Turn { positions: &positions, table: &table };
+        write_keys(&turned, &rows, &slots, Some(turn)).unwrap();
+        write_keys(&before, &rope(&rows, &positions, &table).unwrap(), &slots, None).unwrap();
+        assert_eq!(bits(&turned), bits(&before));
+        let late = Turn { positions: &[7, 100, 0], table: &table };
+        assert!(write_keys(&turned, &rows, &slots, Some(late)).is_err());
+    }
+
+    #[test]
     fn what_does_not_fit_is_refused() {
-        let cache = kv_cache(1, 2, 16, KvKind::F16, &device()).unwrap();
-        assert!(write_kv(&cache, &noise(&[1, 2, 16], 1), &[32]).is_err());
-        assert!(write_kv(&cache, &noise(&[1, 2, 16], 1), &[0, 1]).is_err());
-        assert!(write_kv(&cache, &noise(&[1, 1, 16], 1), &[0]).is_err());
-        assert!(write_kv(&cache, &noise(&[1, 2, 32], 1), &[0]).is_err());
+        let keys = key_cache(1, 2, 16, KvKind::F16, &device()).unwrap();
+        let values = value_cache(1, 2, 16, KvKind::F16, &device()).unwrap();
+        let both = |shape: &[usize], slots: &[u32]| {
+            let rows = noise(shape, 1);
+            assert!(write_keys(&keys, &rows, slots, None).is_err());
+            assert!(write_values(&values, &rows, slots).is_err());
+        };
+        both(&[1, 2, 16], &[32]);
+        both(&[1, 2, 16], &[0, 1]);
+        both(&[1, 1, 16], &[0]);
+        both(&[1, 2, 32], &[0]);
     }
 }

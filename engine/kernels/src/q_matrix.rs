@@ -5,6 +5,7 @@ mod exact;
 mod float_tiles;
 mod format;
 mod integer;
+pub(crate) mod projection;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -12,12 +13,15 @@ pub(crate) mod tests;
 use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor, bail};
 
-use crate::activations::Activations;
+use crate::activations::{Activations, Quantized};
 use crate::path::Path;
+use crate::shared_rows::NewRows;
 use crate::storage::contiguous;
 use crate::weight_kind::{WeightError, WeightKind};
 use block_tiles::BlockTiles;
 use float_tiles::FloatTiles;
+use format::wanted;
+use integer::Sink;
 
 /// Weights of shape (rows, columns), repacked at load so that 16 rows are computed at once.
 ///
@@ -158,20 +162,24 @@ impl CustomOp1 for MatrixProduct<'_> {
         let matrix = self.matrix;
         let rows = self.rows(layout)?;
         let x = contiguous::<f32>(self.name(), storage, layout)?;
-        let mut out = vec![0.0; rows * matrix.rows];
-        if rows > 0 {
-            match (&matrix.tiles, self.activations) {
-                (Tiles::Blocks(tiles), Activations::Int8) => {
-                    integer::product(self.path, tiles, x, rows, &mut out);
-                }
-                (Tiles::Blocks(tiles), Activations::F32) => {
-                    exact::product(self.path, tiles, x, rows, &mut out);
-                }
-                (Tiles::Floats(tiles), _) => tiles.product(self.path, x, rows, &mut out),
-                #[cfg(feature = "cuda")]
-                (Tiles::Gpu(_), _) => bail!("{matrix:?} is on a GPU, the activations are not"),
+        let mut out = NewRows::new(rows, matrix.rows);
+        let shared = out.shared();
+        match (&matrix.tiles, self.activations) {
+            (Tiles::Blocks(tiles), Activations::Int8) => {
+                let sink = Sink::Write;
+                let x = Quantized::new(self.path, x, tiles.blocks, None, wanted(tiles.kind));
+                integer::product(self.path, tiles, &x, sink, &shared);
             }
+            (Tiles::Blocks(tiles), Activations::F32) => {
+                exact::product(self.path, tiles, x, rows, &shared);
+            }
+            (Tiles::Floats(tiles), _) => tiles.product(self.path, x, rows, &shared),
+            #[cfg(feature = "cuda")]
+            (Tiles::Gpu(_), _) => bail!("{matrix:?} is on a GPU, the activations are not"),
         }
+        // SAFETY: every tile was in one part of the work, and a tile writes its columns of every row.
+        #[allow(unsafe_code)]
+        let out = unsafe { out.finish() };
         Ok((CpuStorage::F32(out), Shape::from((rows, matrix.rows))))
     }
 

@@ -11,9 +11,8 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use crate::float::{exp_f64, ln_f64, sin_cos};
 use crate::lanes::Lanes;
 use crate::path::{Kernel, Path, launch};
-use crate::shared_rows::SharedRows;
 use crate::storage::contiguous;
-use crate::threads::split;
+use crate::threads::split_rows;
 pub use scaling::RopeScaling;
 
 /// Which elements of a head form a pair.
@@ -93,6 +92,17 @@ impl RopeTable {
     pub fn positions(&self) -> usize {
         self.positions
     }
+
+    /// Checks that so many rows with heads so wide can be turned by `positions`.
+    pub(crate) fn check(&self, rows: usize, head_width: usize, positions: &[u32]) -> Result<()> {
+        if rows != positions.len() || head_width < 2 * self.pairs {
+            bail!("rope: {rows} rows of heads of {head_width} with {} positions", positions.len())
+        }
+        if let Some(position) = positions.iter().find(|p| **p as usize >= self.positions) {
+            bail!("rope: position {position} of {}", self.positions)
+        }
+        Ok(())
+    }
 }
 
 /// Rotates each head of `x` (M, heads, head width) by its row's absolute position; same shape.
@@ -112,13 +122,14 @@ impl CustomOp1 for Rope<'_> {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (rows, heads, head_width) = self.shape(layout)?;
+        let (_, heads, head_width) = self.shape(layout)?;
         let x = contiguous::<f32>(self.name(), x, layout)?;
         let mut out = vec![0.0; x.len()];
         if heads * head_width > 0 {
-            let shared = SharedRows::new(&mut out, heads * head_width);
-            split(rows, heads * head_width / 4 + 1, |range| {
-                launch(self.path, Rows { op: self, x, head_width, range, out: &shared });
+            let width = heads * head_width;
+            out.copy_from_slice(x);
+            split_rows(&mut out, width, width / 4 + 1, |range, rows| {
+                launch(self.path, Rows { op: self, head_width, width, first: range.start, rows });
             });
         }
         Ok((CpuStorage::F32(out), layout.shape().clone()))
@@ -139,56 +150,50 @@ impl Rope<'_> {
     /// Rows, heads and their width, once the positions are checked.
     fn shape(&self, x: &Layout) -> Result<(usize, usize, usize)> {
         let (rows, heads, head_width) = x.shape().dims3()?;
-        if rows != self.positions.len() || head_width < 2 * self.table.pairs {
-            bail!("{}: {:?} with {} positions", self.name(), x.shape(), self.positions.len())
-        }
-        if let Some(position) = self.positions.iter().find(|p| **p as usize >= self.table.positions)
-        {
-            bail!("{}: position {position} of {}", self.name(), self.table.positions)
-        }
+        self.table.check(rows, head_width, self.positions)?;
         Ok((rows, heads, head_width))
     }
 }
 
 struct Rows<'a> {
     op: &'a Rope<'a>,
-    x: &'a [f32],
     head_width: usize,
-    range: std::ops::Range<usize>,
-    out: &'a SharedRows<'a>,
+    width: usize,
+    /// The number of the first of the rows.
+    first: usize,
+    rows: &'a mut [f32],
 }
 
 impl Kernel for Rows<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self, _: L) {
-        let RopeTable { style, pairs, turns, .. } = self.op.table;
-        let width = self.out.width();
-        let mut turned = vec![0.0; width];
-        for row in self.range {
-            turned.copy_from_slice(&self.x[row * width..][..width]);
-            let at = self.op.positions[row] as usize * 2 * pairs;
-            let (cosines, sines) = turns[at..][..2 * pairs].split_at(*pairs);
-            for head in turned.chunks_exact_mut(self.head_width) {
-                match style {
-                    RopeStyle::Interleaved => {
-                        let (neighbours, _) = head.as_chunks_mut::<2>();
-                        for ((pair, c), s) in neighbours.iter_mut().zip(cosines).zip(sines) {
-                            *pair = turn(pair[0], pair[1], *c, *s);
-                        }
-                    }
-                    RopeStyle::Halves => {
-                        let (first, second) = head.split_at_mut(*pairs);
-                        let pairs = first.iter_mut().zip(second);
-                        for (((a, b), c), s) in pairs.zip(cosines).zip(sines) {
-                            [*a, *b] = turn(*a, *b, *c, *s);
-                        }
-                    }
+        let positions = &self.op.positions[self.first..];
+        for (row, position) in self.rows.chunks_exact_mut(self.width).zip(positions) {
+            turn_row(row, self.head_width, *position, self.op.table);
+        }
+    }
+}
+
+/// Rotates each head of a row at `position`.
+#[inline(always)]
+pub(crate) fn turn_row(row: &mut [f32], head_width: usize, position: u32, table: &RopeTable) {
+    let RopeTable { style, pairs, turns, .. } = table;
+    let at = position as usize * 2 * pairs;
+    let (cosines, sines) = turns[at..][..2 * pairs].split_at(*pairs);
+    for head in row.chunks_exact_mut(head_width) {
+        match style {
+            RopeStyle::Interleaved => {
+                let (neighbours, _) = head.as_chunks_mut::<2>();
+                for ((pair, c), s) in neighbours.iter_mut().zip(cosines).zip(sines) {
+                    *pair = turn(pair[0], pair[1], *c, *s);
                 }
             }
-            // SAFETY: each row is in one part of `split`.
-            #[allow(unsafe_code)]
-            unsafe {
-                self.out.write(row, 0, &turned);
+            RopeStyle::Halves => {
+                let (first, second) = head.split_at_mut(*pairs);
+                let pairs = first.iter_mut().zip(second);
+                for (((a, b), c), s) in pairs.zip(cosines).zip(sines) {
+                    [*a, *b] = turn(*a, *b, *c, *s);
+                }
             }
         }
     }

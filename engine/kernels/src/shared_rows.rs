@@ -14,14 +14,42 @@ pub(crate) struct SharedRows<'a> {
 // SAFETY: the only access is `write`, whose caller vouches that no two threads touch one element.
 unsafe impl Sync for SharedRows<'_> {}
 
-impl<'a> SharedRows<'a> {
-    /// `matrix` as rows of `width`.
-    pub(crate) fn new(matrix: &'a mut [f32], width: usize) -> SharedRows<'a> {
-        assert!(width > 0 && matrix.len().is_multiple_of(width));
-        let rows = matrix.len() / width;
-        SharedRows { start: matrix.as_mut_ptr(), rows, width, borrowed: PhantomData }
+/// A matrix whose elements are yet to be written.
+pub(crate) struct NewRows {
+    elements: Vec<f32>,
+    rows: usize,
+    width: usize,
+}
+
+impl NewRows {
+    /// Memory for (rows, width).
+    pub(crate) fn new(rows: usize, width: usize) -> NewRows {
+        let mut elements = Vec::with_capacity(rows * width);
+        if cfg!(debug_assertions) {
+            // an element that was forgotten is seen in the results of every test
+            elements.resize(rows * width, f32::NAN);
+        }
+        NewRows { elements, rows, width }
     }
 
+    /// To be written from several threads.
+    pub(crate) fn shared(&mut self) -> SharedRows<'_> {
+        let start = self.elements.as_mut_ptr();
+        SharedRows { start, rows: self.rows, width: self.width, borrowed: PhantomData }
+    }
+
+    /// The elements, row by row.
+    ///
+    /// # Safety
+    /// All have been written.
+    pub(crate) unsafe fn finish(mut self) -> Vec<f32> {
+        // SAFETY: so many were allocated, and the caller vouches that all were written.
+        unsafe { self.elements.set_len(self.rows * self.width) };
+        self.elements
+    }
+}
+
+impl SharedRows<'_> {
     pub(crate) fn width(&self) -> usize {
         self.width
     }

@@ -3,12 +3,12 @@
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
-use rayon::prelude::*;
 
 use crate::float::{load_part, tanh_lanes};
 use crate::lanes::{LANES, Lanes};
 use crate::path::{Kernel, Path, launch};
 use crate::storage::contiguous;
+use crate::threads::split_rows;
 
 /// `cap * tanh(x / cap)`, element by element; `cap` is positive.
 pub fn soft_cap(x: &Tensor, cap: f32) -> Result<Tensor> {
@@ -40,9 +40,6 @@ struct SoftCap {
     cap: f32,
 }
 
-/// Elements of a task: a few microseconds.
-const TASK: usize = 16_384;
-
 impl CustomOp1 for SoftCap {
     fn name(&self) -> &'static str {
         "soft-cap"
@@ -50,7 +47,7 @@ impl CustomOp1 for SoftCap {
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let mut out = contiguous::<f32>(self.name(), x, layout)?.to_vec();
-        out.par_chunks_mut(TASK).for_each(|x| launch(self.path, Part { x, cap: self.cap }));
+        split_rows(&mut out, LANES, LANES, |_, x| launch(self.path, Part { x, cap: self.cap }));
         Ok((CpuStorage::F32(out), layout.shape().clone()))
     }
 

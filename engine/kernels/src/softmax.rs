@@ -3,12 +3,12 @@
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
-use rayon::prelude::*;
 
 use crate::float::{exp_lanes, load_part, max_lanes, sum_lanes};
 use crate::lanes::{LANES, Lanes};
 use crate::path::{Kernel, Path, launch};
 use crate::storage::contiguous;
+use crate::threads::split_rows;
 
 /// `e^(x - max) / sum` of each row of `x` (M, N); (M, N). A row of only `-inf` becomes NaN.
 pub fn softmax(x: &Tensor) -> Result<Tensor> {
@@ -29,7 +29,11 @@ impl CustomOp1 for Softmax {
         let (_, width) = layout.shape().dims2()?;
         let mut out = x.to_vec();
         if width > 0 {
-            out.par_chunks_mut(width).for_each(|row| launch(self.path, Row { row }));
+            split_rows(&mut out, width, width, |_, rows| {
+                for row in rows.chunks_exact_mut(width) {
+                    launch(self.path, Row { row });
+                }
+            });
         }
         Ok((CpuStorage::F32(out), layout.shape().clone()))
     }
@@ -60,17 +64,25 @@ impl Kernel for Row<'_> {
 #[inline(always)]
 pub(crate) fn exponentials<L: Lanes>(l: L, row: &mut [f32]) -> (f32, f32) {
     let mut largest = l.splat(f32::NEG_INFINITY);
-    for x in row.chunks(LANES) {
-        largest = l.max(load_part(l, x, f32::NEG_INFINITY), largest);
+    let (chunks, rest) = row.as_chunks::<LANES>();
+    for x in chunks {
+        largest = l.max(l.load(x), largest);
     }
+    largest = l.max(load_part(l, rest, f32::NEG_INFINITY), largest);
     let largest = max_lanes(l, largest);
     let mut sums = l.splat(0.0);
-    for x in row.chunks_mut(LANES) {
-        let power = exp_lanes(l, l.sub(load_part(l, x, f32::NEG_INFINITY), l.splat(largest)));
+    let (chunks, rest) = row.as_chunks_mut::<LANES>();
+    for x in chunks {
+        let power = exp_lanes(l, l.sub(l.load(x), l.splat(largest)));
+        l.store(power, x);
+        sums = l.add(sums, power);
+    }
+    if !rest.is_empty() {
         let mut lanes = [0.0; LANES];
+        let power = exp_lanes(l, l.sub(load_part(l, rest, f32::NEG_INFINITY), l.splat(largest)));
         l.store(power, &mut lanes);
-        x.copy_from_slice(&lanes[..x.len()]);
-        sums = l.add(sums, load_part(l, x, 0.0));
+        rest.copy_from_slice(&lanes[..rest.len()]);
+        sums = l.add(sums, load_part(l, rest, 0.0));
     }
     (largest, sum_lanes(l, sums))
 }

@@ -1,9 +1,22 @@
 //! The threads that a partition may use.
 
+mod pool;
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use pool::Pool;
+
 /// A pool of threads. Kernels called inside [`Threads::install`] split their outputs over it; kernels
-/// called outside use the process-wide pool. The results do not depend on it.
+/// called outside run on their caller's thread alone. The results do not depend on it.
+///
+/// A thread without work spins for a moment and then sleeps: between the products of a step nobody has
+/// to be woken, and an idle partition takes no time.
 pub struct Threads {
-    pool: rayon::ThreadPool,
+    pool: Arc<Pool>,
+    workers: Vec<JoinHandle<()>>,
 }
 
 /// A pool could not be started.
@@ -11,49 +24,221 @@ pub struct Threads {
 #[error("start {threads} kernel threads")]
 pub struct ThreadsError {
     threads: usize,
-    source: rayon::ThreadPoolBuildError,
+    source: std::io::Error,
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Arc<Pool>>> = const { RefCell::new(None) };
 }
 
 impl Threads {
-    /// Starts `threads` threads (at least one).
+    /// A pool of `threads` (at least one); the caller of [`Threads::install`] is one of them.
     pub fn new(threads: usize) -> Result<Threads, ThreadsError> {
         let threads = threads.max(1);
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|i| format!("kernel-{i}"))
-            .build()
-            .map_err(|source| ThreadsError { threads, source })?;
-        Ok(Threads { pool })
+        let mut pool = Threads { pool: Arc::new(Pool::new(threads - 1)), workers: Vec::new() };
+        for number in 1..threads {
+            let shared = pool.pool.clone();
+            let worker = std::thread::Builder::new()
+                .name(format!("kernel-{number}"))
+                .spawn(move || shared.work(number - 1))
+                .map_err(|source| ThreadsError { threads, source })?;
+            pool.pool.know(number - 1, worker.thread().clone());
+            pool.workers.push(worker);
+        }
+        Ok(pool)
     }
 
     /// How many threads there are.
     pub fn count(&self) -> usize {
-        self.pool.current_num_threads()
+        self.pool.threads()
     }
 
-    /// Runs `forward` on the pool, so that the kernels it calls are split over these threads.
-    pub fn install<T: Send>(&self, forward: impl FnOnce() -> T + Send) -> T {
-        self.pool.install(forward)
+    /// Runs `forward` on this thread; the kernels that it calls are split over the pool.
+    pub fn install<T>(&self, forward: impl FnOnce() -> T) -> T {
+        struct Before(Option<Arc<Pool>>);
+        impl Drop for Before {
+            fn drop(&mut self) {
+                CURRENT.replace(self.0.take());
+            }
+        }
+        let _before = Before(CURRENT.replace(Some(self.pool.clone())));
+        forward()
     }
 }
 
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.pool.stop();
+        for worker in self.workers.drain(..) {
+            // what it panicked of was passed on to who gave it the work
+            drop(worker.join());
+        }
+    }
+}
+
+/// Work below which another thread costs more than it saves, in nanoseconds.
+const WORTH_A_THREAD: usize = 2_500;
+/// Parts a thread, so that a thread which is held up does not hold up the rest.
+const PARTS_A_THREAD: usize = 4;
+
 /// Runs `part` over consecutive ranges that together are `0..count`, on several threads where the
 /// whole is worth it. `cost` is the work of one element, in about a nanosecond.
-pub(crate) fn split(count: usize, cost: usize, part: impl Fn(std::ops::Range<usize>) + Sync) {
-    use rayon::prelude::*;
-
-    /// Work below which waking another thread costs more than it saves, in nanoseconds.
-    const WORTH_A_THREAD: usize = 8_000;
-    /// Parts a thread, so that a thread which is held up does not hold up the rest.
-    const PARTS_A_THREAD: usize = 4;
-
-    let threads = rayon::current_num_threads();
+pub(crate) fn split(count: usize, cost: usize, part: impl Fn(Range<usize>) + Sync) {
+    let pool = CURRENT.with_borrow(|pool| pool.clone());
+    let threads = pool.as_ref().map_or(1, |pool| pool.threads());
     let worth = count.saturating_mul(cost) / WORTH_A_THREAD;
     let parts = worth.min(threads * PARTS_A_THREAD).min(count);
-    if threads == 1 || parts < 2 {
-        return part(0..count);
+    match pool {
+        Some(pool) if threads > 1 && parts > 1 => {
+            pool.run(parts, &|i| part(count * i / parts..count * (i + 1) / parts));
+        }
+        _ => part(0..count),
     }
-    (0..parts).into_par_iter().with_max_len(1).for_each(|i| {
-        part(count * i / parts..count * (i + 1) / parts);
+}
+
+/// The same over the rows of `out`, each of `width` elements (the last may be shorter): a part has its
+/// rows for itself.
+pub(crate) fn split_rows<T: Send>(
+    out: &mut [T],
+    width: usize,
+    cost: usize,
+    part: impl Fn(Range<usize>, &mut [T]) + Sync,
+) {
+    struct Start<T>(*mut T);
+    // SAFETY: the parts that are made of it below do not overlap, and `T` may be sent.
+    #[allow(unsafe_code)]
+    unsafe impl<T: Send> Sync for Start<T> {}
+    impl<T> Start<T> {
+        fn at(&self, offset: usize) -> *mut T {
+            self.0.wrapping_add(offset)
+        }
+    }
+
+    assert!(width > 0);
+    let (start, all) = (Start(out.as_mut_ptr()), out.len());
+    split(all.div_ceil(width), cost, |rows| {
+        let from = rows.start * width;
+        let length = all.min(rows.end * width) - from;
+        // SAFETY: `split` gives every row to one part, all lie inside `out`, and `out` is borrowed
+        // until all parts are done.
+        #[allow(unsafe_code)]
+        let mine = unsafe { std::slice::from_raw_parts_mut(start.at(from), length) };
+        part(rows, mine);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn every_element_is_computed_once() {
+        for threads in [1, 2, 5] {
+            let pool = Threads::new(threads).unwrap();
+            assert_eq!(pool.count(), threads);
+            for count in [0, 1, 2, 3, 100, 1001] {
+                let seen: Vec<AtomicUsize> = (0..count).map(|_| AtomicUsize::new(0)).collect();
+                for round in 1..=200 {
+                    pool.install(|| {
+                        split(count, WORTH_A_THREAD, |range| {
+                            for i in range {
+                                seen[i].fetch_add(1, Ordering::Relaxed);
+                            }
+                        });
+                    });
+                    assert!(seen.iter().all(|seen| seen.load(Ordering::Relaxed) == round));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_are_written_by_their_parts() {
+        let pool = Threads::new(3).unwrap();
+        let mut out = vec![0; 7 * 100];
+        pool.install(|| {
+            split_rows(&mut out, 7, WORTH_A_THREAD, |rows, mine| {
+                for (row, mine) in rows.zip(mine.chunks_exact_mut(7)) {
+                    mine.fill(row);
+                }
+            });
+        });
+        assert!(out.chunks_exact(7).enumerate().all(|(row, out)| out == [row; 7]));
+    }
+
+    #[test]
+    fn threads_that_sleep_are_woken() {
+        let pool = Threads::new(3).unwrap();
+        for _ in 0..5 {
+            std::thread::sleep(std::time::Duration::from_millis(2));
+            let sum = AtomicUsize::new(0);
+            pool.install(|| {
+                split(64, WORTH_A_THREAD, |range| {
+                    sum.fetch_add(range.sum(), Ordering::Relaxed);
+                });
+            });
+            assert_eq!(sum.into_inner(), 63 * 64 / 2);
+        }
+    }
+
+    #[test]
+    fn work_inside_work_runs_where_it_is() {
+        let pool = Threads::new(3).unwrap();
+        let sum = AtomicUsize::new(0);
+        pool.install(|| {
+            split(8, WORTH_A_THREAD, |outer| {
+                for _ in outer {
+                    split(8, WORTH_A_THREAD, |inner| {
+                        sum.fetch_add(inner.len(), Ordering::Relaxed);
+                    });
+                }
+            });
+        });
+        assert_eq!(sum.into_inner(), 64);
+    }
+
+    #[test]
+    fn two_callers_share_a_pool() {
+        let pool = Threads::new(3).unwrap();
+        let sum = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..500 {
+                        pool.install(|| {
+                            split(16, WORTH_A_THREAD, |range| {
+                                sum.fetch_add(range.len(), Ordering::Relaxed);
+                            });
+                        });
+                    }
+                });
+            }
+        });
+        assert_eq!(sum.into_inner(), 4 * 500 * 16);
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_pool_goes_on() {
+        let pool = Threads::new(3).unwrap();
+        for bad in 0..12 {
+            let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                pool.install(|| {
+                    split(12, WORTH_A_THREAD, |range| {
+                        assert!(!range.contains(&bad), "element {bad}");
+                    });
+                });
+            }));
+            assert!(caught.is_err());
+            let sum = AtomicUsize::new(0);
+            pool.install(|| {
+                split(12, WORTH_A_THREAD, |range| {
+                    sum.fetch_add(range.len(), Ordering::Relaxed);
+                });
+            });
+            assert_eq!(sum.into_inner(), 12);
+        }
+    }
 }

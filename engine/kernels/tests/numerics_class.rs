@@ -5,9 +5,9 @@
 
 use candle_core::{Device, Tensor};
 use engine_kernels::{
-    Activations, AttentionBatch, AttentionOptions, AttentionRow, KvKind, QMatrix, RopeScaling,
-    RopeStyle, RopeTable, WeightKind, gelu_mul, kv_cache, numerics_class, paged_attention,
-    rms_norm, rope, silu_mul, soft_cap, softmax, write_kv,
+    Activations, AttentionBatch, AttentionOptions, AttentionRow, Gate, KvKind, QMatrix,
+    RopeScaling, RopeStyle, RopeTable, WeightKind, gated, key_cache, numerics_class,
+    paged_attention, rms_norm, rope, soft_cap, softmax, value_cache, write_keys, write_values,
 };
 
 /// Numbers in -1..1, exact in f32, the same everywhere (Knuth's MMIX generator).
@@ -43,11 +43,11 @@ fn product(kind: WeightKind, activations: Activations) -> Tensor {
 }
 
 fn attention(kind: KvKind, window: Option<u32>, softcap: Option<f32>) -> Tensor {
-    let [k, v] = [1, 2].map(|seed| {
-        let cache = kv_cache(20, 2, 32, kind, &Device::Cpu).unwrap();
-        write_kv(&cache, &numbers(&[640, 2, 32], seed), &(0..640).collect::<Vec<_>>()).unwrap();
-        cache
-    });
+    let k = key_cache(20, 2, 32, kind, &Device::Cpu).unwrap();
+    let v = value_cache(20, 2, 32, kind, &Device::Cpu).unwrap();
+    let slots: Vec<u32> = (0..640).collect();
+    write_keys(&k, &numbers(&[640, 2, 32], 1), &slots, None).unwrap();
+    write_values(&v, &numbers(&[640, 2, 32], 2), &slots).unwrap();
     let rows = [0, 1, 255, 256, 600].map(|position| AttentionRow { table: 0, position });
     let table: Vec<u32> = (0..20).rev().collect();
     let batch = AttentionBatch::new(vec![table.into()], rows.to_vec()).unwrap();
@@ -96,8 +96,8 @@ fn the_bits_of_version_1() {
         ("q4_1 exact", product(WeightKind::Q4_1, float)),
         ("q6_k exact", product(WeightKind::Q6K, float)),
         ("rms norm", rms_norm(&x, &weight, 1e-5).unwrap()),
-        ("silu", silu_mul(&x.affine(9.0, 0.0).unwrap(), &y).unwrap()),
-        ("gelu", gelu_mul(&x.affine(9.0, 0.0).unwrap(), &y).unwrap()),
+        ("silu", gated(&x.affine(9.0, 0.0).unwrap(), &y, Gate::Silu).unwrap()),
+        ("gelu", gated(&x.affine(9.0, 0.0).unwrap(), &y, Gate::Gelu).unwrap()),
         ("soft cap", soft_cap(&x.affine(9.0, 0.0).unwrap(), 4.0).unwrap()),
         ("softmax", softmax(&x.affine(9.0, 0.0).unwrap()).unwrap()),
         ("rope interleaved", turned(RopeStyle::Interleaved, RopeScaling::None)),

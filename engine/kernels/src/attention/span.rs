@@ -10,7 +10,7 @@ use crate::shared_rows::SharedRows;
 use crate::soft_cap::cap_all;
 use crate::softmax::exponentials;
 
-use super::tile::{Query, add_values, keys_across, score, values_down};
+use super::tile::{Query, WORTH_FLOATS, add_values, score, to_floats};
 use super::{AttentionOptions, AttentionRow};
 
 /// Positions whose partial result is computed by itself.
@@ -24,7 +24,7 @@ pub(super) struct Heads {
     pub(super) width: usize,
 }
 
-/// Keys and values of one layer, each (blocks, 32, kv heads, width).
+/// Keys and values of one layer: (blocks, kv heads, width, 32) and (blocks, 32, kv heads, width).
 #[derive(Clone, Copy)]
 pub(super) struct Cache<'a, T> {
     pub(super) k: &'a [T],
@@ -93,10 +93,8 @@ impl<T: CacheElement> Kernel for Task<'_, T> {
                 if active.is_empty() {
                     continue;
                 }
-                keys_across(l, self.block(self.cache.k, block), &mut tile);
-                let at = block * BLOCK_TOKENS - first;
-                let scale = self.options.scale;
-                score(l, &tile, &queries[active.clone()], scale, at, &mut scores[active]);
+                let (queries, scores) = (&queries[active.clone()], &mut scores[active]);
+                self.score(l, block, queries, block * BLOCK_TOKENS - first, scores, &mut tile);
             }
             let active = active(&queries, first, SPAN);
             for i in active.clone() {
@@ -112,10 +110,9 @@ impl<T: CacheElement> Kernel for Task<'_, T> {
                 if active.is_empty() {
                     continue;
                 }
-                values_down(l, self.block(self.cache.v, block), &mut tile);
                 let weights = Weights { scores: &scores[active.clone()], at: start - first };
                 let values = &mut values[active.start * width..active.end * width];
-                add_values(l, &tile, &queries[active], start, weights, values);
+                self.add_values(l, block, &queries[active], weights, values, &mut tile);
             }
             for i in active {
                 let at = i * width..(i + 1) * width;
@@ -177,13 +174,53 @@ impl<'a, T: CacheElement> Task<'a, T> {
         all
     }
 
-    /// The positions of a block in `cache`, each with this task's head: rows of `width`, a stride apart.
+    /// Scores of a block of keys.
     #[inline(always)]
-    fn block(&self, cache: &'a [T], block: usize) -> Strided<'a, T> {
-        let Heads { keys, width, .. } = self.heads;
-        let stride = keys * width;
+    fn score<L: Lanes>(
+        &self,
+        l: L,
+        block: usize,
+        queries: &[Query<'_>],
+        at: usize,
+        scores: &mut [[f32; SPAN]],
+        tile: &mut [f32],
+    ) {
+        let Heads { keys: heads, width, .. } = self.heads;
+        let start = (self.table[block] as usize * heads + self.kv_head) * width * BLOCK_TOKENS;
+        let keys = &self.cache.k[start..][..width * BLOCK_TOKENS];
+        let scale = self.options.scale;
+        if queries.len() < WORTH_FLOATS {
+            return score(l, keys, queries, scale, at, scores);
+        }
+        to_floats(l, keys, tile);
+        score(l, tile, queries, scale, at, scores);
+    }
+
+    /// Adds the values of a block.
+    #[inline(always)]
+    fn add_values<L: Lanes>(
+        &self,
+        l: L,
+        block: usize,
+        queries: &[Query<'_>],
+        weights: Weights<'_>,
+        values: &mut [f32],
+        tile: &mut [f32],
+    ) {
+        let Heads { keys: heads, width, .. } = self.heads;
+        let stride = heads * width;
         let start = self.table[block] as usize * BLOCK_TOKENS * stride + self.kv_head * width;
-        Strided { from: &cache[start..][..(BLOCK_TOKENS - 1) * stride + width], stride, width }
+        let from = &self.cache.v[start..][..(BLOCK_TOKENS - 1) * stride + width];
+        let rows = Strided { from, stride, width };
+        let position = block * BLOCK_TOKENS;
+        if queries.len() < WORTH_FLOATS {
+            return add_values(l, rows, queries, position, weights, values);
+        }
+        for (i, tile) in tile.chunks_exact_mut(width).enumerate() {
+            to_floats(l, rows.row(i).as_flattened(), tile);
+        }
+        let rows = Strided { from: tile, stride: width, width };
+        add_values(l, rows, queries, position, weights, values);
     }
 
     #[inline(always)]
@@ -214,6 +251,12 @@ pub(super) struct Strided<'a, T> {
 }
 
 impl<'a, T> Strided<'a, T> {
+    /// Pieces of 16 of a row.
+    #[inline(always)]
+    pub(super) fn pieces(&self) -> usize {
+        self.width / LANES
+    }
+
     /// Row `position` in pieces of 16.
     #[inline(always)]
     pub(super) fn row(&self, position: usize) -> &'a [[T; LANES]] {

@@ -9,7 +9,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use super::{
     AttentionBatch, AttentionOptions, AttentionRow, BatchError, PagedAttention, paged_attention,
 };
-use crate::kv_cache::{BLOCK_TOKENS, KvKind, kv_cache, write_kv};
+use crate::kv_cache::{BLOCK_TOKENS, KvKind, key_cache, value_cache, write_keys, write_values};
 use crate::path::Path;
 use crate::storage::tests::{bits, device, noise};
 use crate::threads::Threads;
@@ -31,17 +31,19 @@ impl Filled {
         let mut table: Vec<u32> = (0..blocks as u32).collect();
         table.shuffle(&mut StdRng::seed_from_u64(1));
         table.truncate(positions.div_ceil(BLOCK_TOKENS));
-        let [k, v] = [2, 3].map(|seed| {
-            let cache = kv_cache(blocks, kv_heads, width, kind, &device()).unwrap();
-            let slots: Vec<u32> = (0..(blocks * BLOCK_TOKENS) as u32).collect();
-            let shape = (slots.len(), kv_heads, width);
-            let nan = Tensor::full(f32::NAN, shape, &device()).unwrap();
-            write_kv(&cache, &nan.contiguous().unwrap(), &slots).unwrap();
-            let rows = noise(&[positions, kv_heads, width], seed);
-            let slot = |p: usize| table[p / BLOCK_TOKENS] * 32 + (p % BLOCK_TOKENS) as u32;
-            write_kv(&cache, &rows, &(0..positions).map(slot).collect::<Vec<_>>()).unwrap();
-            cache
-        });
+        let k = key_cache(blocks, kv_heads, width, kind, &device()).unwrap();
+        let v = value_cache(blocks, kv_heads, width, kind, &device()).unwrap();
+        let write = |rows: [Tensor; 2], slots: &[u32]| {
+            write_keys(&k, &rows[0], slots, None).unwrap();
+            write_values(&v, &rows[1], slots).unwrap();
+        };
+        let all: Vec<u32> = (0..(blocks * BLOCK_TOKENS) as u32).collect();
+        let nan = Tensor::full(f32::NAN, (all.len(), kv_heads, width), &device()).unwrap();
+        let nan = nan.contiguous().unwrap();
+        write([nan.clone(), nan], &all);
+        let slot = |p: usize| table[p / BLOCK_TOKENS] * 32 + (p % BLOCK_TOKENS) as u32;
+        let slots: Vec<u32> = (0..positions).map(slot).collect();
+        write([2, 3].map(|seed| noise(&[positions, kv_heads, width], seed)), &slots);
         let q = noise(&[positions, heads, width], 4).affine(2.0, 0.0).unwrap();
         let options = AttentionOptions::scaled(0.125);
         Filled { heads, width, table: table.into(), k, v, q, options }
@@ -74,8 +76,12 @@ impl Filled {
     }
 
     /// Keys or values by position, head, element.
-    fn by_position(&self, cache: &Tensor) -> Vec<Vec<Vec<f64>>> {
+    fn by_position(&self, cache: &Tensor, is_keys: bool) -> Vec<Vec<Vec<f64>>> {
         let cache = cache.to_dtype(DType::F64).unwrap();
+        let cache = match is_keys && device().is_cpu() {
+            true => cache.permute((0, 3, 1, 2)).unwrap().contiguous().unwrap(),
+            false => cache,
+        };
         let blocks: Vec<_> = self
             .table
             .iter()
@@ -86,7 +92,7 @@ impl Filled {
 
     /// The plain formula in f64.
     fn reference(&self, position: usize) -> Vec<f64> {
-        let (k, v) = (self.by_position(&self.k), self.by_position(&self.v));
+        let (k, v) = (self.by_position(&self.k, true), self.by_position(&self.v, false));
         let q = self.q.narrow(0, position, 1).unwrap().squeeze(0).unwrap();
         let q = q.to_dtype(DType::F64).unwrap().to_vec2::<f64>().unwrap();
         let share = self.heads / k[0].len();
@@ -213,9 +219,9 @@ fn a_broken_row_does_not_break_the_others() {
     let clean = filled.attend(0..40);
     let late = Tensor::full(f32::INFINITY, (1, 1, 16), &device()).unwrap();
     let slot = filled.table[1] * 32 + 7;
-    for cache in [&filled.k, &filled.v] {
-        write_kv(cache, &late.contiguous().unwrap(), &[slot]).unwrap();
-    }
+    let late = late.contiguous().unwrap();
+    write_keys(&filled.k, &late, &[slot], None).unwrap();
+    write_values(&filled.v, &late, &[slot]).unwrap();
     let broken = filled.attend(0..40);
     assert_eq!(bits(&broken.narrow(0, 0, 39).unwrap()), bits(&clean.narrow(0, 0, 39).unwrap()));
     let last = broken.narrow(0, 39, 1).unwrap().to_vec2::<f32>().unwrap();
@@ -236,12 +242,13 @@ fn what_does_not_fit_is_refused() {
     );
     let batch = AttentionBatch::new(vec![table], row(0, 40)).unwrap();
     let attend_with = |blocks, heads, width, window, softcap| {
-        let cache = kv_cache(blocks, 2, 16, KvKind::F16, &device()).unwrap();
+        let keys = key_cache(blocks, 2, 16, KvKind::F16, &device()).unwrap();
+        let values = value_cache(blocks, 2, 16, KvKind::F16, &device()).unwrap();
         let q = noise(&[1, heads, width], 1);
         paged_attention(
             &q,
-            &cache,
-            &cache,
+            &keys,
+            &values,
             &batch,
             &AttentionOptions { scale: 1.0, window, softcap },
         )

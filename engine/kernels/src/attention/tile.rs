@@ -19,52 +19,25 @@ pub(super) struct Query<'a> {
     pub(super) head: usize,
 }
 
-/// Queries that are computed at a time, so that a vector of keys or values is loaded once for them.
-const TOGETHER: usize = 4;
+/// From how many queries on a block is turned into floats once, instead of by each few of them.
+pub(super) const WORTH_FLOATS: usize = 9;
 
-/// Writes the keys of a block as (width, 32): 32 positions side by side.
+/// Turns what lies in a cache into floats.
 #[inline(always)]
-pub(super) fn keys_across<L: Lanes, T: CacheElement>(
-    l: L,
-    block: Strided<'_, T>,
-    tile: &mut [f32],
-) {
-    let columns = tile.as_chunks_mut::<BLOCK_TOKENS>().0;
-    for half in 0..BLOCK_TOKENS / LANES {
-        for (piece, columns) in columns.chunks_exact_mut(LANES).enumerate() {
-            let mut square = [l.splat(0.0); LANES];
-            for (i, row) in square.iter_mut().enumerate() {
-                *row = T::load(l, &block.row(half * LANES + i)[piece]);
-            }
-            for (lanes, column) in l.transpose(square).into_iter().zip(columns) {
-                l.store(lanes, &mut column.as_chunks_mut::<LANES>().0[half]);
-            }
-        }
+pub(super) fn to_floats<L: Lanes, T: CacheElement>(l: L, from: &[T], to: &mut [f32]) {
+    for (to, from) in to.as_chunks_mut::<LANES>().0.iter_mut().zip(from.as_chunks().0) {
+        l.store(T::load(l, from), to);
     }
 }
 
-/// Writes the values of a block as (32, width).
-#[inline(always)]
-pub(super) fn values_down<L: Lanes, T: CacheElement>(
-    l: L,
-    block: Strided<'_, T>,
-    tile: &mut [f32],
-) {
-    let width = tile.len() / BLOCK_TOKENS;
-    for (position, row) in tile.chunks_exact_mut(width).enumerate() {
-        for (to, from) in row.as_chunks_mut().0.iter_mut().zip(block.row(position)) {
-            l.store(T::load(l, from), to);
-        }
-    }
-}
-
-/// Writes `scale * q k` of the 32 positions of a tile of keys to each query's scores from `at` on.
+/// Writes `scale * q k` of the 32 positions of a block of keys, (width, 32), to each query's scores from
+/// `at` on.
 ///
 /// Order: over the width, ascending, one rounding a step; then the scale.
 #[inline(always)]
-pub(super) fn score<L: Lanes>(
+pub(super) fn score<L: Lanes, T: CacheElement>(
     l: L,
-    tile: &[f32],
+    keys: &[T],
     queries: &[Query<'_>],
     scale: f32,
     at: usize,
@@ -73,53 +46,54 @@ pub(super) fn score<L: Lanes>(
     let mut first = 0;
     while first < queries.len() {
         first += match queries.len() - first {
-            TOGETHER.. => score_some::<L, TOGETHER>(l, tile, queries, scale, at, scores, first),
-            2.. => score_some::<L, 2>(l, tile, queries, scale, at, scores, first),
-            _ => score_some::<L, 1>(l, tile, queries, scale, at, scores, first),
+            4.. => score_some::<L, T, 4>(l, keys, queries, scale, at, scores, first),
+            3 => score_some::<L, T, 3>(l, keys, queries, scale, at, scores, first),
+            2 => score_some::<L, T, 2>(l, keys, queries, scale, at, scores, first),
+            _ => score_some::<L, T, 1>(l, keys, queries, scale, at, scores, first),
         };
     }
 }
 
 #[inline(always)]
-fn score_some<L: Lanes, const Q: usize>(
+fn score_some<L: Lanes, T: CacheElement, const Q: usize>(
     l: L,
-    tile: &[f32],
+    keys: &[T],
     queries: &[Query<'_>],
     scale: f32,
     at: usize,
     scores: &mut [[f32; SPAN]],
     first: usize,
 ) -> usize {
-    let columns = tile.as_chunks::<BLOCK_TOKENS>().0;
+    let columns = keys.as_chunks::<BLOCK_TOKENS>().0;
     let q: [&[f32]; Q] = std::array::from_fn(|i| &queries[first + i].vector[..columns.len()]);
     let mut sums = [[l.splat(0.0); BLOCK_TOKENS / LANES]; Q];
     for (i, column) in columns.iter().enumerate() {
         let halves = column.as_chunks::<LANES>().0;
-        let keys = [l.load(&halves[0]), l.load(&halves[1])];
+        let keys = [T::load(l, &halves[0]), T::load(l, &halves[1])];
         for row in 0..Q {
             let x = l.splat(q[row][i]);
             sums[row][0] = l.fma(x, keys[0], sums[row][0]);
             sums[row][1] = l.fma(x, keys[1], sums[row][1]);
         }
     }
-    for (sums, scores) in sums.into_iter().zip(&mut scores[first..]) {
-        let out = scores[at..][..BLOCK_TOKENS].as_chunks_mut::<LANES>().0;
-        for (sum, out) in sums.into_iter().zip(out) {
-            l.store(l.mul(sum, l.splat(scale)), out);
+    for row in 0..Q {
+        let out = scores[first + row][at..][..BLOCK_TOKENS].as_chunks_mut::<LANES>().0;
+        for half in 0..BLOCK_TOKENS / LANES {
+            l.store(l.mul(sums[row][half], l.splat(scale)), &mut out[half]);
         }
     }
     Q
 }
 
-/// Adds the values of a tile, weighted, to the values of each query.
+/// Adds the values of a block, weighted, to the values of each query.
 ///
 /// `start` is the absolute position of the block. Positions after a query's own and before its window
 /// are not touched: what they hold depends on the rest of the batch. Order: by position, ascending, one
 /// rounding a step.
 #[inline(always)]
-pub(super) fn add_values<L: Lanes>(
+pub(super) fn add_values<L: Lanes, T: CacheElement>(
     l: L,
-    tile: &[f32],
+    block: Strided<'_, T>,
     queries: &[Query<'_>],
     start: usize,
     weights: Weights<'_>,
@@ -131,40 +105,35 @@ pub(super) fn add_values<L: Lanes>(
     };
     let mut first = 0;
     while first < queries.len() {
-        let left = queries.len() - first;
-        // sorted by position: if the first of some attends to the end of the block and the last to its
-        // beginning, so do those between
-        let whole = left >= TOGETHER
-            && seen(first).end == BLOCK_TOKENS
-            && seen(first + TOGETHER - 1).start == 0;
-        first += match left {
-            TOGETHER.. if whole => {
-                add_some::<L, TOGETHER>(l, tile, 0..BLOCK_TOKENS, weights, values, first)
-            }
-            2.. if seen(first) == seen(first + 1) => {
-                add_some::<L, 2>(l, tile, seen(first), weights, values, first)
-            }
-            _ => add_some::<L, 1>(l, tile, seen(first), weights, values, first),
+        // neighbours that see the same part of the block, up to four
+        let mine = seen(first);
+        let most = (queries.len() - first).min(4);
+        let together = (1..most).take_while(|i| seen(first + i) == mine).count() + 1;
+        first += match together {
+            4 => add_some::<L, T, 4>(l, block, mine, weights, values, first),
+            3 => add_some::<L, T, 3>(l, block, mine, weights, values, first),
+            2 => add_some::<L, T, 2>(l, block, mine, weights, values, first),
+            _ => add_some::<L, T, 1>(l, block, mine, weights, values, first),
         };
     }
 }
 
 #[inline(always)]
-fn add_some<L: Lanes, const Q: usize>(
+fn add_some<L: Lanes, T: CacheElement, const Q: usize>(
     l: L,
-    tile: &[f32],
+    block: Strided<'_, T>,
     seen: Range<usize>,
     weights: Weights<'_>,
     values: &mut [f32],
     first: usize,
 ) -> usize {
-    let pieces = tile.len() / BLOCK_TOKENS / LANES;
+    let pieces = block.pieces();
     let mut piece = 0;
     while piece < pieces {
         let seen = seen.clone();
         piece += match pieces - piece {
-            4.. => add_pieces::<L, Q, 4>(l, tile, seen, weights, values, first, piece),
-            _ => add_pieces::<L, Q, 1>(l, tile, seen, weights, values, first, piece),
+            4.. => add_pieces::<L, T, Q, 4>(l, block, seen, weights, values, first, piece),
+            _ => add_pieces::<L, T, Q, 1>(l, block, seen, weights, values, first, piece),
         };
     }
     Q
@@ -172,17 +141,16 @@ fn add_some<L: Lanes, const Q: usize>(
 
 /// `P` pieces of 16 of the width, for `Q` queries: the sums stay in registers over the block.
 #[inline(always)]
-fn add_pieces<L: Lanes, const Q: usize, const P: usize>(
+fn add_pieces<L: Lanes, T: CacheElement, const Q: usize, const P: usize>(
     l: L,
-    tile: &[f32],
+    block: Strided<'_, T>,
     seen: Range<usize>,
     weights: Weights<'_>,
     values: &mut [f32],
     first: usize,
     piece: usize,
 ) -> usize {
-    let pieces = tile.len() / BLOCK_TOKENS / LANES;
-    let rows = tile.as_chunks::<LANES>().0;
+    let pieces = block.pieces();
     let values = values.as_chunks_mut::<LANES>().0;
     let at = |q: usize, p: usize| (first + q) * pieces + piece + p;
     let probabilities: [&[f32]; Q] =
@@ -193,14 +161,14 @@ fn add_pieces<L: Lanes, const Q: usize, const P: usize>(
             sums[q][p] = l.load(&values[at(q, p)]);
         }
     }
-    let rows = &rows[seen.start * pieces..seen.end * pieces];
-    for (position, row) in rows.chunks_exact(pieces).enumerate() {
+    for (i, position) in seen.enumerate() {
+        let row = &block.row(position)[piece..piece + P];
         let mut v = [l.splat(0.0); P];
         for p in 0..P {
-            v[p] = l.load(&row[piece + p]);
+            v[p] = T::load(l, &row[p]);
         }
         for q in 0..Q {
-            let weight = l.splat(probabilities[q][position]);
+            let weight = l.splat(probabilities[q][i]);
             for p in 0..P {
                 sums[q][p] = l.fma(weight, v[p], sums[q][p]);
             }

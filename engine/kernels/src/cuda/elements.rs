@@ -1,13 +1,7 @@
 //! Gates and the cap of logits, element by element; `elements.cu`.
 
 use super::launch::{Address, Arguments, Launch};
-
-/// Which function of the gate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Gate {
-    Silu,
-    Gelu,
-}
+use crate::gate::Gate;
 
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -61,7 +55,8 @@ mod body {
     use candle_core::{Layout, Result, Shape, bail};
 
     use super::super::gpu::{contiguous, output, run};
-    use super::{Gate, Gated, SoftCap};
+    use super::{Gated, SoftCap};
+    use crate::gate::Gate;
 
     /// `gate` and `up`, of one shape.
     pub(crate) fn gated(

@@ -7,13 +7,14 @@ mod matrix;
 use candle_core::{Device, Tensor};
 use half::f16;
 
-use super::elements::{Gate, Gated, SoftCap};
+use super::elements::{Gated, SoftCap};
 use super::emulator;
 use super::kv_cache::{WriteKv, last_of_each};
 use super::launch::{Arguments, Launch};
 use super::norm::RmsNorm;
 use super::rope::Rope;
 use super::softmax::Softmax;
+use crate::gate::Gate;
 use crate::{RopeScaling, RopeStyle, RopeTable};
 
 /// Numbers in -`most`..`most`, the same everywhere.
@@ -67,8 +68,8 @@ fn gates_and_caps_have_the_bits_of_the_cpu() {
     let shape = [gate.len()];
     let (gate_tensor, up_tensor) = (cpu(&gate, &shape), cpu(&up, &shape));
     for (kind, expected) in [
-        (Gate::Silu, crate::silu_mul(&gate_tensor, &up_tensor).unwrap()),
-        (Gate::Gelu, crate::gelu_mul(&gate_tensor, &up_tensor).unwrap()),
+        (Gate::Silu, crate::gated(&gate_tensor, &up_tensor, Gate::Silu).unwrap()),
+        (Gate::Gelu, crate::gated(&gate_tensor, &up_tensor, Gate::Gelu).unwrap()),
     ] {
         let out = output(gate.len(), |out| {
             let count = gate.len() as u64;

@@ -15,7 +15,13 @@ use super::format::{Format, ScaleNumber, Visitor, visit};
 use super::integer::write;
 
 /// `x` (rows, columns) times the transposed `tiles` into `out` (rows, outputs).
-pub(super) fn product(path: Path, tiles: &BlockTiles, x: &[f32], rows: usize, out: &mut [f32]) {
+pub(super) fn product(
+    path: Path,
+    tiles: &BlockTiles,
+    x: &[f32],
+    rows: usize,
+    out: &SharedRows<'_>,
+) {
     visit(tiles.kind, Product { path, tiles, x, rows, out });
 }
 
@@ -24,7 +30,7 @@ struct Product<'a> {
     tiles: &'a BlockTiles,
     x: &'a [f32],
     rows: usize,
-    out: &'a mut [f32],
+    out: &'a SharedRows<'a>,
 }
 
 impl Visitor for Product<'_> {
@@ -32,11 +38,10 @@ impl Visitor for Product<'_> {
 
     fn visit<F: Format>(self) {
         let Product { path, tiles, x, rows, out } = self;
-        let out = SharedRows::new(out, tiles.rows);
         // about 15 products a nanosecond
         let cost = (tiles.blocks * 32 * LANES * rows / 15).max(1);
         split(tiles.tiles(), cost, |range| {
-            launch(path, Part::<F> { tiles, x, rows, range, out: &out, format: PhantomData });
+            launch(path, Part::<F> { tiles, x, rows, range, out, format: PhantomData });
         });
     }
 }

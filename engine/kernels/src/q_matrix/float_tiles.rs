@@ -62,12 +62,11 @@ impl FloatTiles {
     }
 
     /// `x` (rows, columns) times the transposed weights into `out` (rows, outputs).
-    pub(super) fn product(&self, path: Path, x: &[f32], rows: usize, out: &mut [f32]) {
-        let out = SharedRows::new(out, self.rows);
+    pub(super) fn product(&self, path: Path, x: &[f32], rows: usize, out: &SharedRows<'_>) {
         // about 15 products a nanosecond
         let cost = (self.columns * LANES * rows / 15).max(1);
         split(self.rows.div_ceil(LANES), cost, |range| {
-            launch(path, Part { tiles: self, x, rows, range, out: &out });
+            launch(path, Part { tiles: self, x, rows, range, out });
         });
     }
 }

@@ -75,6 +75,19 @@ formats! {
     Q6K: SmallBytes, f32, subs 2, zero 32, lows false;
 }
 
+/// What the products of `kind` want to know of the activations.
+pub(super) fn wanted(kind: WeightKind) -> Wanted {
+    struct Ask;
+    impl Visitor for Ask {
+        type Output = Wanted;
+
+        fn visit<F: Format>(self) -> Wanted {
+            F::WANTED
+        }
+    }
+    visit(kind, Ask)
+}
+
 /// What to do with the type of a kind.
 pub(super) trait Visitor {
     type Output;

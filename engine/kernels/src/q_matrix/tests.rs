@@ -7,7 +7,10 @@ use proptest::prelude::*;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::QMatrix;
+use super::projection::{project, project_gated, project_onto};
 use crate::activations::Activations;
+use crate::gate::{Gate, gated};
+use crate::norm::{RmsNorm, rms_norm};
 use crate::path::Path;
 use crate::storage::tests::{bits, device, noise};
 use crate::threads::Threads;
@@ -217,4 +220,59 @@ fn what_does_not_fit_is_refused() {
     assert!(matrix.forward(&transposed, Activations::Int8).is_err());
     let none = matrix.forward(&noise(&[1, 64], 1).narrow(0, 0, 0).unwrap(), Activations::Int8);
     assert_eq!(none.unwrap().dims(), [0, 20]);
+}
+
+/// What is computed in one go has the bits of its parts.
+#[test]
+fn projections_are_their_parts() {
+    for kinds in [[WeightKind::Q4_1; 3], [WeightKind::Q5_0, WeightKind::Q8_0, WeightKind::Q6K]] {
+        let matrices: Vec<QMatrix> = kinds
+            .iter()
+            .zip([70, 33, 16])
+            .map(|(kind, rows)| matrix(*kind, rows, 256, 11))
+            .collect();
+        let up = matrix(kinds[0], 70, 256, 12);
+        let weight = noise(&[256], 13);
+        for m in [1, 2, 3, 7, 8, 9, 23] {
+            let x = noise(&[m, 256], 14);
+            let to = noise(&[m, 70], 15);
+            for mode in BOTH {
+                let threads = Threads::new(3).unwrap();
+                let norm = RmsNorm { weight: &weight, eps: 1e-5 };
+                let normed = rms_norm(&x, &weight, 1e-5).unwrap();
+                let refs: Vec<&QMatrix> = matrices.iter().collect();
+                let all = threads.install(|| project(&x, Some(norm), &refs, mode)).unwrap();
+                for (one, matrix) in all.iter().zip(&matrices) {
+                    assert_eq!(bits(one), bits(&matrix.forward(&normed, mode).unwrap()));
+                }
+                let plain = project(&x, None, &refs, mode).unwrap();
+                assert_eq!(bits(&plain[0]), bits(&matrices[0].forward(&x, mode).unwrap()));
+                for function in [Gate::Silu, Gate::Gelu] {
+                    let pair = (&matrices[0], &up);
+                    let one = threads.install(|| project_gated(&x, norm, pair, function, mode));
+                    let parts = [&matrices[0], &up].map(|m| m.forward(&normed, mode).unwrap());
+                    let parts = gated(&parts[0], &parts[1], function).unwrap();
+                    assert_eq!(bits(&one.unwrap()), bits(&parts), "{kinds:?} {function:?} {m}");
+                }
+                let one = threads.install(|| project_onto(&x, &matrices[0], &to, mode)).unwrap();
+                let parts = (&to + matrices[0].forward(&x, mode).unwrap()).unwrap();
+                assert_eq!(bits(&one), bits(&parts), "{kinds:?} {m}");
+            }
+        }
+    }
+}
+
+#[test]
+fn projections_that_do_not_fit_are_refused() {
+    let [small, large] = [32, 64].map(|columns| matrix(WeightKind::Q4_1, 20, columns, 16));
+    let (x, int8) = (noise(&[2, 32], 17), Activations::Int8);
+    let weight = noise(&[16], 18);
+    let norm = RmsNorm { weight: &weight, eps: 1e-5 };
+    assert!(project(&x, None, &[&small, &large], int8).is_err(), "two widths");
+    assert!(project(&x, Some(norm), &[&small], int8).is_err(), "another norm");
+    assert!(project_gated(&x, norm, (&small, &small), Gate::Silu, int8).is_err());
+    for to in [&noise(&[2, 21], 19), &noise(&[3, 20], 19)] {
+        assert!(project_onto(&x, &small, to, int8).is_err(), "another shape");
+    }
+    assert_eq!(project(&x, None, &[], int8).unwrap().len(), 0);
 }

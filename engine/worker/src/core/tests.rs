@@ -319,8 +319,8 @@ fn what_a_block_held_before_does_not_matter() {
     let noise = noise.unwrap().contiguous().unwrap();
     for layer in 0..2 {
         let LayerCache { keys, values, .. } = bench.core.cache.layer(layer);
-        engine_kernels::write_kv(keys, &noise, &slots).unwrap();
-        engine_kernels::write_kv(values, &noise, &slots).unwrap();
+        engine_kernels::write_keys(keys, &noise, &slots, None).unwrap();
+        engine_kernels::write_values(values, &noise, &slots).unwrap();
     }
     assert_eq!(run(&mut bench), clean);
 }

@@ -1,7 +1,7 @@
 //! The tensors that blocks are in.
 
 use candle_core::{Device, Tensor};
-use engine_kernels::{KvKind, kv_cache};
+use engine_kernels::{KvKind, key_cache, value_cache};
 
 use super::{BLOCK_TOKENS, BlockCopy, blocks_for};
 use crate::model::LoadError;
@@ -104,7 +104,7 @@ pub(crate) struct KvCache {
     groups: Vec<LayerGroup>,
 }
 
-/// Keys and values of one layer, each of shape (blocks, 32, kv heads, head width).
+/// Keys and values of one layer; the first dimension of both is the blocks.
 pub(crate) struct LayerCache {
     /// The keys.
     pub(crate) keys: Tensor,
@@ -127,8 +127,10 @@ impl KvCache {
             let group = groups.iter().position(|group| group.window == layer.window);
             let group = group.expect("the groups are those of the layers");
             let blocks = groups[group].blocks as usize;
-            let tensor = || kv_cache(blocks, layer.kv_heads, layer.head_width, kind, device);
-            Ok(LayerCache { keys: tensor()?, values: tensor()?, group })
+            let LayerShape { kv_heads, head_width, .. } = *layer;
+            let keys = key_cache(blocks, kv_heads, head_width, kind, device)?;
+            let values = value_cache(blocks, kv_heads, head_width, kind, device)?;
+            Ok(LayerCache { keys, values, group })
         };
         let layers = shape.layers.iter().map(layer).collect::<candle_core::Result<_>>()?;
         Ok(Self { layers, groups })
@@ -179,7 +181,7 @@ mod tests {
         let cache =
             KvCache::new(&shape(&[None; 2]), KvKind::F16, 6 * 8192 + 8191, &Device::Cpu).unwrap();
         assert_eq!(cache.groups(), [LayerGroup { window: None, blocks: 6 }]);
-        assert_eq!(cache.layer(1).keys.dims(), [6, 32, 2, 16]);
+        assert_eq!(cache.layer(1).values.dims(), [6, 32, 2, 16]);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use candle_core::{Result, Tensor};
 use engine_kernels::{
-    Activations, AttentionOptions, QMatrix, RopeTable, paged_attention, rms_norm, rope, write_kv,
+    Activations, AttentionOptions, QMatrix, RmsNorm, RopeTable, Turn, paged_attention, project,
+    project_onto, rms_norm, rms_norm_onto, rope, write_keys, write_values,
 };
 
 use super::batch::GroupRows;
@@ -103,8 +104,8 @@ impl Attention {
         self.options.window
     }
 
-    /// What is to be added to `x` (rows, width). Writes the keys and values of every row before any
-    /// row attends.
+    /// `x` (rows, width) with what this half adds. Writes the keys and values of every row before
+    /// any row attends.
     pub(super) fn forward(
         &self,
         x: &Tensor,
@@ -113,49 +114,53 @@ impl Attention {
         table: &RopeTable,
         activations: Activations,
     ) -> Result<Tensor> {
-        let x = rms_norm(x, &self.norm, sizes.epsilon)?;
-        let query = self.query.forward(&x, activations)?;
-        let key = self.key.forward(&x, activations)?;
-        let value = self.value.forward(&x, activations)?;
+        let norm = RmsNorm { weight: &self.norm, eps: sizes.epsilon };
+        let [query, key, value] = self.projected(x, norm, activations)?;
         let (query_norm, key_norm) = self.head_norms.as_ref().map(|(q, k)| (q, k)).unzip();
-        let query = turned(&query, sizes.heads, query_norm, step, sizes, table)?;
-        let key = turned(&key, sizes.kv_heads, key_norm, step, sizes, table)?;
-        let rows = step.positions.len();
+        let query = by_head(&query, sizes.heads, query_norm, sizes)?;
+        let key = by_head(&key, sizes.kv_heads, key_norm, sizes)?;
+        let value = by_head(&value, sizes.kv_heads, None, sizes)?;
         let (LayerCache { keys, values, .. }, at) = (step.cache, step.rows);
-        write_kv(keys, &key, at.slots)?;
-        write_kv(values, &value.reshape((rows, sizes.kv_heads, sizes.head_width))?, at.slots)?;
+        write_keys(keys, &key, at.slots, Some(Turn { positions: step.positions, table }))?;
+        write_values(values, &value, at.slots)?;
+        let query = rope(&query, step.positions, table)?;
         let attended = paged_attention(&query, keys, values, &at.attention, &self.options)?;
-        let out = self.output.forward(&attended, activations)?;
         match &self.post_norm {
-            Some(norm) => rms_norm(&out, norm, sizes.epsilon),
-            None => Ok(out),
+            Some(weight) => {
+                let out = self.output.forward(&attended, activations)?;
+                rms_norm_onto(&out, RmsNorm { weight, eps: sizes.epsilon }, x)
+            }
+            None => project_onto(&attended, &self.output, x, activations),
         }
+    }
+
+    /// Queries, keys and values, each (rows, heads * head width).
+    fn projected(
+        &self,
+        x: &Tensor,
+        norm: RmsNorm<'_>,
+        activations: Activations,
+    ) -> Result<[Tensor; 3]> {
+        let parts = [&self.query, &self.key, &self.value];
+        let mut products =
+            project(x, Some(norm), &parts.map(|part| &part.matrix), activations)?.into_iter();
+        let [query, key, value] = parts.map(|part| {
+            let product = products.next().expect("a product for each matrix");
+            match &part.bias {
+                Some(bias) => product.broadcast_add(bias),
+                None => Ok(product),
+            }
+        });
+        Ok([query?, key?, value?])
     }
 }
 
-/// Heads of queries or keys, normed where they are, and turned by position: (rows, heads, width).
-fn turned(
-    x: &Tensor,
-    heads: usize,
-    norm: Option<&Tensor>,
-    step: &Step<'_>,
-    sizes: &Sizes,
-    table: &RopeTable,
-) -> Result<Tensor> {
-    let rows = step.positions.len();
-    let by_head = match norm {
-        Some(norm) => rms_norm(&x.reshape((rows * heads, sizes.head_width))?, norm, sizes.epsilon)?,
+/// Queries, keys or values by head, normed where they are: (rows, heads, width).
+fn by_head(x: &Tensor, heads: usize, norm: Option<&Tensor>, sizes: &Sizes) -> Result<Tensor> {
+    let (rows, width) = (x.dim(0)?, sizes.head_width);
+    let x = match norm {
+        Some(norm) => rms_norm(&x.reshape((rows * heads, width))?, norm, sizes.epsilon)?,
         None => x.clone(),
     };
-    rope(&by_head.reshape((rows, heads, sizes.head_width))?, step.positions, table)
-}
-
-impl Linear {
-    fn forward(&self, x: &Tensor, activations: Activations) -> Result<Tensor> {
-        let product = self.matrix.forward(x, activations)?;
-        match &self.bias {
-            Some(bias) => product.broadcast_add(bias),
-            None => Ok(product),
-        }
-    }
+    x.reshape((rows, heads, width))
 }

@@ -107,8 +107,8 @@ impl Model for Decoder {
             let step = Step { positions: &batch.positions, rows, cache };
             let table = &self.rotations[layer.rotation];
             let (sizes, activations) = (&self.sizes, self.activations);
-            x = (&x + layer.attention.forward(&x, &step, sizes, table, activations)?)?;
-            x = (&x + layer.feed_forward.forward(&x, sizes.epsilon, activations)?)?;
+            x = layer.attention.forward(&x, &step, sizes, table, activations)?;
+            x = layer.feed_forward.forward(&x, sizes.epsilon, activations)?;
         }
         let x = batch.drawn_of(&x)?;
         let x = rms_norm(&x, &self.norm, self.sizes.epsilon)?;

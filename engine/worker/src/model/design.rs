@@ -1,14 +1,6 @@
 //! What tells one architecture from another.
 
-use engine_kernels::RopeStyle;
-
-/// How a feed-forward layer bends its gate.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Gate {
-    Silu,
-    /// With the approximation by `tanh`.
-    Gelu,
-}
+use engine_kernels::{Gate, RopeStyle};
 
 /// The parts that a layer has. Sizes are read from each file; this is what the file's name of the
 /// architecture stands for.
@@ -26,6 +18,7 @@ pub(super) struct Design {
     pub(super) has_post_norms: bool,
     /// Embeddings are multiplied with the root of their width.
     pub(super) has_scaled_embedding: bool,
+    /// How a feed-forward layer bends its gate.
     pub(super) gate: Gate,
 }
 

@@ -1,9 +1,11 @@
 //! The half of a layer that looks at each position by itself.
 
 use candle_core::{Result, Tensor};
-use engine_kernels::{Activations, QMatrix, gelu_mul, rms_norm, silu_mul};
+use engine_kernels::{
+    Activations, Gate, QMatrix, RmsNorm, project_gated, project_onto, rms_norm_onto,
+};
 
-use super::design::{Design, Gate};
+use super::design::Design;
 use super::sizes::Sizes;
 use super::{LoadError, Weights};
 
@@ -52,24 +54,21 @@ impl FeedForward {
         })
     }
 
-    /// What is to be added to `x` (rows, width).
+    /// `x` (rows, width) with what this half adds.
     pub(super) fn forward(
         &self,
         x: &Tensor,
         epsilon: f32,
         activations: Activations,
     ) -> Result<Tensor> {
-        let x = rms_norm(x, &self.norm, epsilon)?;
-        let gate = self.gate.forward(&x, activations)?;
-        let up = self.up.forward(&x, activations)?;
-        let bent = match self.bend {
-            Gate::Silu => silu_mul(&gate, &up)?,
-            Gate::Gelu => gelu_mul(&gate, &up)?,
-        };
-        let out = self.down.forward(&bent, activations)?;
+        let norm = RmsNorm { weight: &self.norm, eps: epsilon };
+        let bent = project_gated(x, norm, (&self.gate, &self.up), self.bend, activations)?;
         match &self.post_norm {
-            Some(norm) => rms_norm(&out, norm, epsilon),
-            None => Ok(out),
+            Some(weight) => {
+                let out = self.down.forward(&bent, activations)?;
+                rms_norm_onto(&out, RmsNorm { weight, eps: epsilon }, x)
+            }
+            None => project_onto(&bent, &self.down, x, activations),
         }
     }
 }

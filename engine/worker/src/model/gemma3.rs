@@ -1,10 +1,10 @@
 //! Gemma 3 (arXiv 2503.19786), its text half: of six layers five see a window only and turn positions
 //! by a base of their own; norms on both sides of each half and on heads; GELU; scaled embeddings.
 
-use engine_kernels::{AttentionOptions, RopeScaling, RopeTable};
+use engine_kernels::{AttentionOptions, Gate, RopeScaling, RopeTable};
 
 use super::decoder::{Decoder, Sight};
-use super::design::{Design, Gate};
+use super::design::Design;
 use super::sizes::{Sizes, window};
 use super::{LoadError, Setup, Weights, rotation};
 

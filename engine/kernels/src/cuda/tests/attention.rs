@@ -8,7 +8,8 @@ use half::f16;
 use super::super::attention::{Attention, FlatBatch};
 use super::{at, bits, close, cpu, numbers, output, values};
 use crate::{
-    AttentionBatch, AttentionOptions, AttentionRow, KvKind, kv_cache, paged_attention, write_kv,
+    AttentionBatch, AttentionOptions, AttentionRow, KvKind, key_cache, paged_attention,
+    value_cache, write_keys, write_values,
 };
 
 const HEADS: usize = 4;
@@ -30,14 +31,18 @@ impl Site {
         let table: Arc<[u32]> = (0..17).map(|i| (i * 7 + 3) % BLOCKS).collect();
         let slots: Vec<u32> = (0..530).map(|p| table[p / 32] * 32 + p as u32 % 32).collect();
         let all: Vec<u32> = (0..BLOCKS * 32).collect();
-        let [k, v] = [1, 2].map(|seed| {
-            let cache = kv_cache(BLOCKS as usize, KV_HEADS, WIDTH, kind, &Device::Cpu).unwrap();
-            let nan = vec![f32::NAN; all.len() * KV_HEADS * WIDTH];
-            write_kv(&cache, &cpu(&nan, &[all.len(), KV_HEADS, WIDTH]), &all).unwrap();
+        let k = key_cache(BLOCKS as usize, KV_HEADS, WIDTH, kind, &Device::Cpu).unwrap();
+        let v = value_cache(BLOCKS as usize, KV_HEADS, WIDTH, kind, &Device::Cpu).unwrap();
+        let nan = vec![f32::NAN; all.len() * KV_HEADS * WIDTH];
+        let nan = cpu(&nan, &[all.len(), KV_HEADS, WIDTH]);
+        write_keys(&k, &nan, &all, None).unwrap();
+        write_values(&v, &nan, &all).unwrap();
+        let [keys, values] = [1, 2].map(|seed| {
             let rows = numbers(slots.len() * KV_HEADS * WIDTH, 1.0, seed);
-            write_kv(&cache, &cpu(&rows, &[slots.len(), KV_HEADS, WIDTH]), &slots).unwrap();
-            cache
+            cpu(&rows, &[slots.len(), KV_HEADS, WIDTH])
         });
+        write_keys(&k, &keys, &slots, None).unwrap();
+        write_values(&v, &values, &slots).unwrap();
         let short = table[..2].into();
         Site { kind, k, v, tables: vec![table, short] }
     }
@@ -45,11 +50,13 @@ impl Site {
     fn emulated(&self, q: &[f32], rows: &[AttentionRow], options: AttentionOptions) -> Vec<f32> {
         let flat = FlatBatch::new(&self.tables, rows);
         let half = self.kind == KvKind::F16;
-        let halves = [&self.k, &self.v].map(|cache| match half {
+        // a GPU's keys lie as its values do
+        let k = self.k.permute((0, 3, 1, 2)).unwrap().contiguous().unwrap();
+        let halves = [&k, &self.v].map(|cache| match half {
             true => cache.flatten_all().unwrap().to_vec1::<f16>().unwrap(),
             false => Vec::new(),
         });
-        let floats = [&self.k, &self.v].map(|cache| match half {
+        let floats = [&k, &self.v].map(|cache| match half {
             true => Vec::new(),
             false => values(&cache.to_dtype(DType::F32).unwrap()),
         });
