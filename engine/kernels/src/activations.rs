@@ -138,7 +138,7 @@ impl Kernel for Round<'_> {
 /// A block with a value that is not finite gets the scale NaN, so that the results say so. A block
 /// whose largest value is below 1e-30 becomes zero.
 #[inline(always)]
-fn quantize(x: &[f32; 32], wanted: Wanted) -> Block {
+pub(crate) fn quantize(x: &[f32; 32], wanted: Wanted) -> Block {
     // as integers, because then the largest is the same in any order, NaN included
     let mut largest = 0;
     for x in x {

@@ -19,14 +19,14 @@ use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use half::f16;
 
-use crate::kv_cache::{BLOCK_TOKENS, key_shape};
+use crate::kv_cache::{BLOCK_TOKENS, KeyLayout};
 use crate::lanes::LANES;
 use crate::path::{Path, launch};
 use crate::shared_rows::NewRows;
 use crate::soft_cap::is_cap;
 use crate::storage::contiguous;
 use crate::threads::split;
-use span::{Cache, CacheElement, Heads, Task};
+use span::{Cache, CacheElement, Heads, Keys, Task};
 
 /// What each row of a step attends to.
 #[derive(Clone, Debug)]
@@ -197,12 +197,13 @@ impl CustomOp3 for PagedAttention<'_> {
             CpuStorage::F16(_) => {
                 let k = contiguous::<f16>(self.name(), k, k_layout)?;
                 let v = contiguous::<f16>(self.name(), v, v_layout)?;
+                let k = if k_layout.dims().len() == 3 { Keys::Rounded(k) } else { Keys::Floats(k) };
                 self.attend(heads, q, Cache { k, v }, &mut out);
             }
             _ => {
                 let k = contiguous::<f32>(self.name(), k, k_layout)?;
                 let v = contiguous::<f32>(self.name(), v, v_layout)?;
-                self.attend(heads, q, Cache { k, v }, &mut out);
+                self.attend(heads, q, Cache { k: Keys::Floats(k), v }, &mut out);
             }
         }
         // SAFETY: every row is in one group, and every query head in one task of that group.
@@ -246,7 +247,8 @@ impl PagedAttention<'_> {
             && block_tokens == BLOCK_TOKENS
             && keys > 0
             && queries.is_multiple_of(keys)
-            && k.shape().dims() == key_shape(blocks, keys, width, on_cpu);
+            && k.dims().first() == Some(&blocks)
+            && KeyLayout::of(k.dims(), keys, width, on_cpu).is_some();
         if !fits {
             bail!(
                 "paged-attention: {} rows, queries {:?}, keys {:?}, values {:?}",

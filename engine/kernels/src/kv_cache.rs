@@ -2,7 +2,8 @@
 //!
 //! On a GPU both are (blocks, 32, kv heads, head width), which is what its attention reads. On the CPU a
 //! block of keys is (kv heads, head width, 32): one element of 32 positions side by side, which is the
-//! order in which scores are summed, so that nobody has to turn keys at every reading.
+//! order in which scores are summed, so that nobody has to turn keys at every reading. Keys of 8 bits are
+//! blocks of `key_block.rs`.
 
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
@@ -10,6 +11,7 @@ use candle_core::{CpuStorage, DType, Device, InplaceOp2, Layout, Result, Tensor,
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
+use crate::key_block;
 use crate::rope::{RopeTable, rope, turn_row};
 use crate::storage::contiguous;
 
@@ -17,42 +19,72 @@ use crate::storage::contiguous;
 pub const BLOCK_TOKENS: usize = 32;
 
 /// In which type keys and values are kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KvKind {
+    /// Keys of 8 bits with a scale for 32 elements, values of 16-bit floats; on the CPU only.
+    K8,
     /// 16-bit floats.
-    #[default]
     F16,
     /// 32-bit floats.
     F32,
 }
 
 impl KvKind {
-    /// Bytes of an element.
-    pub fn bytes(self) -> usize {
+    /// What is taken where nobody asks for something else.
+    pub fn of(device: &Device) -> KvKind {
+        if device.is_cpu() { KvKind::K8 } else { KvKind::F16 }
+    }
+
+    /// Bytes of a block, keys and values.
+    pub fn block_bytes(self, kv_heads: usize, head_width: usize) -> usize {
+        let elements = BLOCK_TOKENS * kv_heads * head_width;
         match self {
-            KvKind::F16 => 2,
-            KvKind::F32 => 4,
+            KvKind::K8 => 2 * kv_heads * key_block::units(head_width) + 2 * elements,
+            KvKind::F16 => 4 * elements,
+            KvKind::F32 => 8 * elements,
         }
     }
 
     fn dtype(self) -> DType {
         match self {
-            KvKind::F16 => DType::F16,
+            KvKind::K8 | KvKind::F16 => DType::F16,
             KvKind::F32 => DType::F32,
         }
     }
 }
 
-/// The shape of a cache of keys.
-pub(crate) fn key_shape(
-    blocks: usize,
-    kv_heads: usize,
-    head_width: usize,
-    on_cpu: bool,
-) -> [usize; 4] {
-    match on_cpu {
-        true => [blocks, kv_heads, head_width, BLOCK_TOKENS],
-        false => [blocks, BLOCK_TOKENS, kv_heads, head_width],
+/// How keys lie in a cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyLayout {
+    /// (blocks, kv heads, head width, 32): floats on the CPU.
+    ByElement,
+    /// (blocks, 32, kv heads, head width): floats on a GPU.
+    ByPosition,
+    /// (blocks, kv heads, units of a block of one head): 8 bits.
+    Rounded,
+}
+
+impl KeyLayout {
+    /// That of a cache whose keys and values are so many heads so wide; `None` if it is of no layout.
+    pub(crate) fn of(
+        cache: &[usize],
+        kv_heads: usize,
+        head_width: usize,
+        on_cpu: bool,
+    ) -> Option<KeyLayout> {
+        match *cache {
+            [_, heads, units] if on_cpu => {
+                let fits = heads == kv_heads && units == key_block::units(head_width);
+                fits.then_some(KeyLayout::Rounded)
+            }
+            [_, heads, width, BLOCK_TOKENS] if on_cpu => {
+                (heads == kv_heads && width == head_width).then_some(KeyLayout::ByElement)
+            }
+            [_, BLOCK_TOKENS, heads, width] if !on_cpu => {
+                (heads == kv_heads && width == head_width).then_some(KeyLayout::ByPosition)
+            }
+            _ => None,
+        }
     }
 }
 
@@ -64,8 +96,18 @@ pub fn key_cache(
     kind: KvKind,
     device: &Device,
 ) -> Result<Tensor> {
-    let shape = key_shape(blocks, kv_heads, head_width, device.is_cpu());
-    Tensor::zeros(&shape, kind.dtype(), device)
+    match (kind, device.is_cpu()) {
+        (KvKind::K8, true) => {
+            Tensor::zeros((blocks, kv_heads, key_block::units(head_width)), DType::F16, device)
+        }
+        (KvKind::K8, false) => bail!("keys of 8 bits are for the CPU, not for {device:?}"),
+        (_, true) => {
+            Tensor::zeros((blocks, kv_heads, head_width, BLOCK_TOKENS), kind.dtype(), device)
+        }
+        (_, false) => {
+            Tensor::zeros((blocks, BLOCK_TOKENS, kv_heads, head_width), kind.dtype(), device)
+        }
+    }
 }
 
 /// An empty cache of values of one layer, on `device`: (blocks, 32, kv heads, head width).
@@ -125,17 +167,25 @@ struct WriteKv<'a> {
 /// A number that keys and values are kept as.
 trait Kept: Copy + Default {
     fn round(from: &[f32], to: &mut [Self]);
+    /// Writes a key of 8 bits to a place of its block.
+    fn write_rounded(block: &mut [Self], offset: usize, key: &[f32]);
 }
 
 impl Kept for f16 {
     fn round(from: &[f32], to: &mut [f16]) {
         to.convert_from_f32_slice(from);
     }
+    fn write_rounded(block: &mut [f16], offset: usize, key: &[f32]) {
+        key_block::write(block, offset, key);
+    }
 }
 
 impl Kept for f32 {
     fn round(from: &[f32], to: &mut [f32]) {
         to.copy_from_slice(from);
+    }
+    fn write_rounded(_: &mut [f32], _: usize, _: &[f32]) {
+        unreachable!("a cache of keys of 8 bits is one of 16-bit units");
     }
 }
 
@@ -151,7 +201,7 @@ impl InplaceOp2 for WriteKv<'_> {
         rows: &CpuStorage,
         rows_layout: &Layout,
     ) -> Result<()> {
-        let head_width = self.head_width(cache_layout, rows_layout, true)?;
+        let place = self.place(cache_layout, rows_layout, true)?;
         let rows = contiguous::<f32>(InplaceOp2::name(self), rows, rows_layout)?;
         let Some((start, end)) = cache_layout.contiguous_offsets() else {
             bail!("write-kv: the cache is not contiguous")
@@ -160,8 +210,8 @@ impl InplaceOp2 for WriteKv<'_> {
             return Ok(());
         }
         match cache {
-            CpuStorage::F16(cache) => self.write(&mut cache[start..end], rows, head_width),
-            CpuStorage::F32(cache) => self.write(&mut cache[start..end], rows, head_width),
+            CpuStorage::F16(cache) => self.write(&mut cache[start..end], rows, place),
+            CpuStorage::F32(cache) => self.write(&mut cache[start..end], rows, place),
             _ => bail!("write-kv: the cache is neither f16 nor f32"),
         }
         Ok(())
@@ -175,25 +225,26 @@ impl InplaceOp2 for WriteKv<'_> {
         rows: &CudaStorage,
         rows_layout: &Layout,
     ) -> Result<()> {
-        self.head_width(cache_layout, rows_layout, false)?;
+        self.place(cache_layout, rows_layout, false)?;
         let (cache, rows) = ((cache, cache_layout), (rows, rows_layout));
         crate::cuda::kv_cache::forward(InplaceOp2::name(self), cache, rows, self.slots)
     }
 }
 
 impl WriteKv<'_> {
-    /// Width of a head, once the shapes, slots and positions are checked.
-    fn head_width(&self, cache: &Layout, rows: &Layout, on_cpu: bool) -> Result<usize> {
+    /// Width of a head and how keys lie, once the shapes, slots and positions are checked.
+    fn place(&self, cache: &Layout, rows: &Layout, on_cpu: bool) -> Result<(usize, KeyLayout)> {
         let (count, heads, head_width) = rows.shape().dims3()?;
-        let blocks = cache.shape().dims4()?.0;
-        let expected = match self.part {
-            Part::Keys(_) => key_shape(blocks, heads, head_width, on_cpu),
-            Part::Values => [blocks, BLOCK_TOKENS, heads, head_width],
-        };
+        let blocks = cache.dims().first().copied().unwrap_or_default();
         let slots = self.slots.len();
-        if cache.dims() != expected || count != slots {
+        let layout = match self.part {
+            Part::Keys(_) => KeyLayout::of(cache.dims(), heads, head_width, on_cpu),
+            Part::Values => (cache.dims() == [blocks, BLOCK_TOKENS, heads, head_width])
+                .then_some(KeyLayout::ByPosition),
+        };
+        let Some(layout) = layout.filter(|_| count == slots) else {
             bail!("write-kv: {:?} to {slots} slots of {:?}", rows.shape(), cache.shape())
-        }
+        };
         if let Some(slot) = self.slots.iter().find(|slot| **slot as usize >= blocks * BLOCK_TOKENS)
         {
             bail!("write-kv: slot {slot} of {}", blocks * BLOCK_TOKENS)
@@ -201,28 +252,41 @@ impl WriteKv<'_> {
         if let Part::Keys(Some(Turn { positions, table })) = self.part {
             table.check(count, head_width, positions)?;
         }
-        Ok(head_width)
+        Ok((head_width, layout))
     }
 
-    fn write<T: Kept>(&self, cache: &mut [T], rows: &[f32], head_width: usize) {
+    fn write<T: Kept>(&self, cache: &mut [T], rows: &[f32], place: (usize, KeyLayout)) {
+        let (head_width, layout) = place;
         let width = rows.len() / self.slots.len();
+        let heads = width / head_width;
         let mut turned = vec![0.0; width];
         let mut rounded = vec![T::default(); width];
         for (row, (from, slot)) in rows.chunks_exact(width).zip(self.slots).enumerate() {
-            let slot = *slot as usize;
-            let Part::Keys(turn) = self.part else {
-                T::round(from, &mut cache[slot * width..][..width]);
-                continue;
-            };
-            turned.copy_from_slice(from);
-            if let Some(Turn { positions, table }) = turn {
+            let (block, offset) = (*slot as usize / BLOCK_TOKENS, *slot as usize % BLOCK_TOKENS);
+            let mut from = from;
+            if let Part::Keys(Some(Turn { positions, table })) = self.part {
+                turned.copy_from_slice(from);
                 turn_row(&mut turned, head_width, positions[row], table);
+                from = &turned;
             }
-            T::round(&turned, &mut rounded);
-            let block = &mut cache[slot / BLOCK_TOKENS * BLOCK_TOKENS * width..];
-            let elements = block[..BLOCK_TOKENS * width].as_chunks_mut::<BLOCK_TOKENS>().0;
-            for (to, element) in elements.iter_mut().zip(&rounded) {
-                to[slot % BLOCK_TOKENS] = *element;
+            match layout {
+                KeyLayout::ByPosition => {
+                    T::round(from, &mut cache[*slot as usize * width..][..width]);
+                }
+                KeyLayout::ByElement => {
+                    T::round(from, &mut rounded);
+                    let block = &mut cache[block * BLOCK_TOKENS * width..][..BLOCK_TOKENS * width];
+                    let elements = block.as_chunks_mut::<BLOCK_TOKENS>().0;
+                    for (to, element) in elements.iter_mut().zip(&rounded) {
+                        to[offset] = *element;
+                    }
+                }
+                KeyLayout::Rounded => {
+                    let units = key_block::units(head_width);
+                    let block = &mut cache[block * heads * units..][..heads * units];
+                    let heads = block.chunks_exact_mut(units).zip(from.chunks_exact(head_width));
+                    heads.for_each(|(block, key)| T::write_rounded(block, offset, key));
+                }
             }
         }
     }
@@ -258,13 +322,32 @@ mod tests {
                 for (row, slot) in [(0, 95), (1, 0), (2, 33)] {
                     let round = |x: &f32| match kind {
                         KvKind::F16 => f16::from_f32(*x).to_f32(),
-                        KvKind::F32 => *x,
+                        _ => *x,
                     };
                     assert_eq!(flat[slot], rows[row].iter().map(round).collect::<Vec<_>>());
                 }
                 assert_eq!(flat.iter().filter(|row| row.iter().any(|x| *x != 0.0)).count(), 3);
             }
         }
+    }
+
+    #[test]
+    fn keys_of_8_bits_are_turned_on_their_way_too() {
+        let table =
+            RopeTable::new(RopeStyle::Interleaved, 64, 1e4, &RopeScaling::None, 100).unwrap();
+        let [turned, before] =
+            [(); 2].map(|()| key_cache(3, 2, 64, KvKind::K8, &Device::Cpu).unwrap());
+        let rows = Tensor::randn(0.0_f32, 1.0, (3, 2, 64), &Device::Cpu).unwrap();
+        let (positions, slots) = ([7, 99, 0], [95, 0, 33]);
+        let turn = Turn { positions: &positions, table: &table };
+        write_keys(&turned, &rows, &slots, Some(turn)).unwrap();
+        write_keys(&before, &rope(&rows, &positions, &table).unwrap(), &slots, None).unwrap();
+        let flat = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f16>().unwrap();
+        let same =
+            flat(&turned).iter().map(|x| x.to_bits()).eq(flat(&before).iter().map(|x| x.to_bits()));
+        assert!(same);
+        assert!(flat(&turned).iter().any(|x| *x != f16::ZERO));
+        assert_eq!(KvKind::K8.block_bytes(2, 64), 2 * 64 * (34 + 64));
     }
 
     #[test]

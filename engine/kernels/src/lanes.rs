@@ -28,6 +28,18 @@ pub(crate) const LANES: usize = 16;
 #[repr(C, align(64))]
 pub(crate) struct Line(pub(crate) [u8; 64]);
 
+impl Line {
+    /// The bytes of many.
+    #[inline(always)]
+    pub(crate) fn bytes(lines: &[Line]) -> &[[u8; 64]] {
+        // SAFETY: a line is an array of 64 bytes and nothing else, and arrays ask for less alignment.
+        #[allow(unsafe_code)]
+        unsafe {
+            std::slice::from_raw_parts(lines.as_ptr().cast(), lines.len())
+        }
+    }
+}
+
 /// How the codes of 32 columns of 16 rows are packed; see `q_matrix/block_tiles.rs`.
 pub(crate) trait Codes: Copy + Send + Sync + 'static {
     /// Lines for 32 columns.
@@ -97,12 +109,12 @@ pub(crate) trait Lanes: Copy + Send + Sync {
 
     /// Exact integer products of 16 rows of weights and `R` rows of activations over 32 columns.
     ///
-    /// `lines` are the codes (`C::LINES` of them). With `SUBS == 1` the first of each pair is
+    /// `lines` are the codes (`C::LINES` of them), which may lie anywhere. With `SUBS == 1` the first of each pair is
     /// `start[0] + sum(code * x)` over all columns and the second is 0; with `SUBS == 2` they are the
     /// sums over the first and the last 16 columns.
     fn dot<C: Codes, const SUBS: usize, const R: usize>(
         self,
-        lines: &[Line],
+        lines: &[[u8; 64]],
         quads: [&Quads; R],
         starts: [&[i32; 2]; R],
     ) -> [[Self::I; 2]; R];

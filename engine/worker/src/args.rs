@@ -29,9 +29,10 @@ pub struct WorkerArgs {
     /// Memory of the KV cache, in bytes
     #[arg(long, default_value_t = 256 << 20)]
     pub kv_bytes: u64,
-    /// Type of keys and values; f32 takes twice the memory and is for finding faults
-    #[arg(long, value_enum, default_value_t = KvType::F16)]
-    pub kv_type: KvType,
+    /// Type of keys and values: k8 on a CPU and f16 on a GPU unless something else is asked for;
+    /// f32 takes twice the memory of f16 and is for finding faults
+    #[arg(long, value_enum)]
+    pub kv_type: Option<KvType>,
     /// Longest sequence in tokens, where it shall be shorter than what the model was made for
     #[arg(long)]
     pub context_max: Option<NonZeroU32>,
@@ -66,6 +67,8 @@ pub struct WorkerArgs {
 /// The types that keys and values are kept in.
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum KvType {
+    /// Keys of 8 bits, values of 16-bit floats; on a CPU.
+    K8,
     /// 16-bit floats.
     F16,
     /// 32-bit floats.
@@ -75,6 +78,7 @@ pub enum KvType {
 impl From<KvType> for KvKind {
     fn from(kind: KvType) -> Self {
         match kind {
+            KvType::K8 => Self::K8,
             KvType::F16 => Self::F16,
             KvType::F32 => Self::F32,
         }

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use engine_api::{EngineError, ModelDigest, NumericsClass, Submission, TokenId};
-use engine_kernels::Threads;
+use engine_kernels::{KvKind, Threads};
 use engine_text::Tokenizer;
 
 pub use config::{CoreCard, CoreConfig, Load};
@@ -63,9 +63,10 @@ impl Core {
         let setup = Setup { device: name, activations, context_max };
         let loaded = model::load(&config.model, setup, progress)?;
         let shape = loaded.model.cache_shape();
-        let cache = KvCache::new(&shape, config.kv_kind, config.kv_bytes, &device)?;
+        let kv_kind = config.kv_kind.unwrap_or_else(|| KvKind::of(&device));
+        let cache = KvCache::new(&shape, kv_kind, config.kv_bytes, &device)?;
         let blocks = cache.groups()[0].blocks;
-        let numerics = engine_kernels::numerics_class(&device, config.kv_kind, config.activations);
+        let numerics = engine_kernels::numerics_class(&device, kv_kind, config.activations);
         let card = CoreCard {
             digest: ModelDigest(loaded.digest),
             numerics: NumericsClass::new(numerics),

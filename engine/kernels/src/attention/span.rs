@@ -2,7 +2,9 @@
 
 use half::f16;
 
+use crate::activations::{Block, quantize};
 use crate::float::{exp_lanes, first_lane};
+use crate::key_block::{self, KeyBlock};
 use crate::kv_cache::BLOCK_TOKENS;
 use crate::lanes::{LANES, Lanes};
 use crate::path::Kernel;
@@ -10,7 +12,7 @@ use crate::shared_rows::SharedRows;
 use crate::soft_cap::cap_all;
 use crate::softmax::exponentials;
 
-use super::tile::{Query, WORTH_FLOATS, add_values, score, to_floats};
+use super::tile::{Query, WORTH_FLOATS, add_values, score, score_rounded, to_floats};
 use super::{AttentionOptions, AttentionRow};
 
 /// Positions whose partial result is computed by itself.
@@ -24,11 +26,19 @@ pub(super) struct Heads {
     pub(super) width: usize,
 }
 
-/// Keys and values of one layer: (blocks, kv heads, width, 32) and (blocks, 32, kv heads, width).
+/// Keys and values of one layer; values are (blocks, 32, kv heads, width).
 #[derive(Clone, Copy)]
 pub(super) struct Cache<'a, T> {
-    pub(super) k: &'a [T],
+    pub(super) k: Keys<'a, T>,
     pub(super) v: &'a [T],
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum Keys<'a, T> {
+    /// (blocks, kv heads, width, 32)
+    Floats(&'a [T]),
+    /// (blocks, kv heads, units of a block of keys)
+    Rounded(&'a [f16]),
 }
 
 /// A number that keys and values are kept as.
@@ -76,6 +86,8 @@ impl<T: CacheElement> Kernel for Task<'_, T> {
     fn run<L: Lanes>(self, l: L) {
         let width = self.heads.width;
         let queries = self.queries();
+        let rounded = self.rounded(&queries);
+        let groups = rounded.len() / queries.len().max(1);
         let mut scores = vec![[0.0; SPAN]; queries.len()];
         let mut values = vec![0.0; queries.len() * width];
         let mut merged = vec![0.0; queries.len() * width];
@@ -93,8 +105,10 @@ impl<T: CacheElement> Kernel for Task<'_, T> {
                 if active.is_empty() {
                     continue;
                 }
-                let (queries, scores) = (&queries[active.clone()], &mut scores[active]);
-                self.score(l, block, queries, block * BLOCK_TOKENS - first, scores, &mut tile);
+                let at = block * BLOCK_TOKENS - first;
+                let queries = &queries[active.clone()];
+                let rounded = &rounded[active.start * groups..active.end * groups];
+                self.score(l, block, (queries, rounded), at, &mut scores[active], &mut tile);
             }
             let active = active(&queries, first, SPAN);
             for i in active.clone() {
@@ -174,21 +188,46 @@ impl<'a, T: CacheElement> Task<'a, T> {
         all
     }
 
+    /// The queries as integers, where the keys are: query by query, 32 elements a block.
+    #[inline(always)]
+    fn rounded(&self, queries: &[Query<'_>]) -> Vec<Block> {
+        if matches!(self.cache.k, Keys::Floats(_)) {
+            return Vec::new();
+        }
+        let groups = key_block::groups(self.heads.width);
+        let mut rounded = Vec::with_capacity(queries.len() * groups);
+        for query in queries {
+            for part in query.vector.chunks(32) {
+                let mut elements = [0.0; 32];
+                elements[..part.len()].copy_from_slice(part);
+                rounded.push(quantize(&elements, key_block::WANTED));
+            }
+        }
+        rounded
+    }
+
     /// Scores of a block of keys.
     #[inline(always)]
     fn score<L: Lanes>(
         &self,
         l: L,
         block: usize,
-        queries: &[Query<'_>],
+        (queries, rounded): (&[Query<'_>], &[Block]),
         at: usize,
         scores: &mut [[f32; SPAN]],
         tile: &mut [f32],
     ) {
         let Heads { keys: heads, width, .. } = self.heads;
-        let start = (self.table[block] as usize * heads + self.kv_head) * width * BLOCK_TOKENS;
-        let keys = &self.cache.k[start..][..width * BLOCK_TOKENS];
+        let place = self.table[block] as usize * heads + self.kv_head;
         let scale = self.options.scale;
+        let keys = match self.cache.k {
+            Keys::Floats(keys) => &keys[place * width * BLOCK_TOKENS..][..width * BLOCK_TOKENS],
+            Keys::Rounded(keys) => {
+                let units = key_block::units(width);
+                let keys = KeyBlock::new(&keys[place * units..][..units]);
+                return score_rounded(l, keys, rounded, scale, at, scores);
+            }
+        };
         if queries.len() < WORTH_FLOATS {
             return score(l, keys, queries, scale, at, scores);
         }

@@ -149,9 +149,32 @@ fn a_window_and_a_cap_are_the_formula() {
     }
 }
 
+/// The kind that the device has of its own.
+fn usual() -> KvKind {
+    KvKind::of(&device())
+}
+
+#[test]
+fn keys_of_8_bits_are_close() {
+    for (heads, kv_heads, width) in [(9, 3, 64), (4, 2, 16), (4, 1, 80)] {
+        let exact = Filled::new(KvKind::F16, heads, kv_heads, width, 530).attend(0..530);
+        let filled = Filled::new(usual(), heads, kv_heads, width, 530);
+        let difference = (filled.attend(0..530) - exact).unwrap().abs().unwrap();
+        let largest = difference.flatten_all().unwrap().max(0).unwrap().to_scalar::<f32>();
+        // values are below 1, and each score is off by less than 2 percent
+        assert!(largest.unwrap() < 0.02, "{width}: {difference}");
+    }
+}
+
 #[test]
 fn decode_chunks_and_threads_leave_no_trace() {
-    let filled = |(heads, kv_heads, width)| Filled::new(KvKind::F16, heads, kv_heads, width, 330);
+    for kind in [KvKind::F16, usual()] {
+        leaves_no_trace(kind);
+    }
+}
+
+fn leaves_no_trace(kind: KvKind) {
+    let filled = |(heads, kv_heads, width)| Filled::new(kind, heads, kv_heads, width, 330);
     for filled in [
         filled((9, 3, 64)),
         filled((4, 2, 16)),
@@ -180,7 +203,7 @@ fn decode_chunks_and_threads_leave_no_trace() {
 
 #[test]
 fn rows_of_several_sequences_do_not_meet() {
-    let filled = Filled::new(KvKind::F16, 4, 2, 32, 300);
+    let filled = Filled::new(usual(), 4, 2, 32, 300);
     // the second sequence shares the first four blocks and ends there
     let tables = vec![filled.table.clone(), filled.table[..4].into()];
     let rows: Vec<AttentionRow> = [(0, 299), (1, 100), (1, 99), (0, 5), (1, 127), (0, 256)]
@@ -199,7 +222,7 @@ fn rows_of_several_sequences_do_not_meet() {
 /// Rows far apart in one group: the blocks between their windows are not the sequence's any more.
 #[test]
 fn what_lies_between_windows_is_not_read() {
-    let filled = Filled::new(KvKind::F16, 4, 2, 32, 600).with(40, None);
+    let filled = Filled::new(usual(), 4, 2, 32, 600).with(40, None);
     let mut table = filled.table.to_vec();
     table[2..14].fill(u32::MAX);
     let rows = [20, 63, 500, 599].map(|position| AttentionRow { table: 0, position });
@@ -215,7 +238,7 @@ fn what_lies_between_windows_is_not_read() {
 
 #[test]
 fn a_broken_row_does_not_break_the_others() {
-    let filled = Filled::new(KvKind::F16, 2, 1, 16, 40);
+    let filled = Filled::new(usual(), 2, 1, 16, 40);
     let clean = filled.attend(0..40);
     let late = Tensor::full(f32::INFINITY, (1, 1, 16), &device()).unwrap();
     let slot = filled.table[1] * 32 + 7;

@@ -2,8 +2,10 @@
 
 use std::ops::Range;
 
+use crate::activations::Block;
+use crate::key_block::KeyBlock;
 use crate::kv_cache::BLOCK_TOKENS;
-use crate::lanes::{LANES, Lanes};
+use crate::lanes::{FullBytes, LANES, Lanes};
 
 use super::span::{CacheElement, SPAN, Strided, Weights};
 
@@ -81,6 +83,78 @@ fn score_some<L: Lanes, T: CacheElement, const Q: usize>(
         for half in 0..BLOCK_TOKENS / LANES {
             l.store(l.mul(sums[row][half], l.splat(scale)), &mut out[half]);
         }
+    }
+    Q
+}
+
+/// The same of a block of keys of 8 bits: `rounded` are the queries, each of so many blocks as a key has
+/// groups.
+///
+/// Order: for each 32 elements, ascending: the exact integer product, times the product of the two
+/// scales, added with one rounding; then the scale.
+#[inline(always)]
+pub(super) fn score_rounded<L: Lanes>(
+    l: L,
+    keys: KeyBlock<'_>,
+    rounded: &[Block],
+    scale: f32,
+    at: usize,
+    scores: &mut [[f32; SPAN]],
+) {
+    let groups = rounded.len() / scores.len();
+    for tile in 0..BLOCK_TOKENS / LANES {
+        let at = at + tile * LANES;
+        let mut first = 0;
+        while first < scores.len() {
+            let left = scores.len() - first;
+            let rounded = &rounded[first * groups..];
+            let scores = &mut scores[first..];
+            first += match left {
+                8.. if L::ROWS_MAX >= 8 => {
+                    score_tile::<L, 8>(l, keys, tile, rounded, scale, at, scores)
+                }
+                4.. if L::ROWS_MAX >= 4 => {
+                    score_tile::<L, 4>(l, keys, tile, rounded, scale, at, scores)
+                }
+                3.. if L::ROWS_MAX >= 3 => {
+                    score_tile::<L, 3>(l, keys, tile, rounded, scale, at, scores)
+                }
+                _ => score_tile::<L, 1>(l, keys, tile, rounded, scale, at, scores),
+            };
+        }
+    }
+}
+
+#[inline(always)]
+fn score_tile<L: Lanes, const Q: usize>(
+    l: L,
+    keys: KeyBlock<'_>,
+    tile: usize,
+    rounded: &[Block],
+    scale: f32,
+    at: usize,
+    scores: &mut [[f32; SPAN]],
+) -> usize {
+    let groups = keys.groups();
+    let rounded = &rounded[..Q * groups];
+    let mut sums = [l.splat(0.0); Q];
+    for (group, (lines, scales)) in keys.tile(tile).enumerate() {
+        let mut quads = [&rounded[group].quads; Q];
+        let mut starts = [&rounded[group].starts; Q];
+        for q in 1..Q {
+            let block = &rounded[q * groups + group];
+            (quads[q], starts[q]) = (&block.quads, &block.starts);
+        }
+        let dots = l.dot::<FullBytes, 1, Q>(lines, quads, starts);
+        let scales = l.load_f16(scales);
+        for q in 0..Q {
+            let scale = l.mul(scales, l.splat(rounded[q * groups + group].scale));
+            sums[q] = l.fma(l.to_float(dots[q][0]), scale, sums[q]);
+        }
+    }
+    for q in 0..Q {
+        let out = scores[q][at..].first_chunk_mut::<LANES>().expect("16 positions of a span");
+        l.store(l.mul(sums[q], l.splat(scale)), out);
     }
     Q
 }

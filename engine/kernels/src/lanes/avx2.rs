@@ -22,13 +22,13 @@ type Pair = [__m256; 2];
 
 /// The 8 groups of 4 columns of a block for the rows `8 * half..`, each a register of 8 rows.
 #[inline(always)]
-fn unpack<C: Codes>(_: Avx2, lines: &[Line], half: usize) -> [__m256i; 8] {
+fn unpack<C: Codes>(_: Avx2, lines: &[[u8; 64]], half: usize) -> [__m256i; 8] {
     assert!(lines.len() >= C::LINES && half < 2);
     // SAFETY: the token proves AVX2; a load reads one half of a line, whose count is asserted.
     unsafe {
         let mut codes = [_mm256_setzero_si256(); 8];
         for i in 0..C::LINES {
-            let part = _mm256_load_si256(lines[i].0.as_ptr().add(32 * half).cast());
+            let part = _mm256_loadu_si256(lines[i].as_ptr().add(32 * half).cast());
             if C::LINES == 4 {
                 let mask = _mm256_set1_epi8(0x0f);
                 codes[i] = _mm256_and_si256(part, mask);
@@ -235,7 +235,7 @@ impl Lanes for Avx2 {
     #[inline(always)]
     fn dot<C: Codes, const SUBS: usize, const R: usize>(
         self,
-        lines: &[Line],
+        lines: &[[u8; 64]],
         quads: [&Quads; R],
         starts: [&[i32; 2]; R],
     ) -> [[Self::I; 2]; R] {

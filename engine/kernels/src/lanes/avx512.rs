@@ -23,13 +23,13 @@ impl Avx512 {
 
 /// The 8 groups of 4 columns of a block, each a register of 16 rows.
 #[inline(always)]
-fn unpack<C: Codes>(_: Avx512, lines: &[Line]) -> [__m512i; 8] {
+fn unpack<C: Codes>(_: Avx512, lines: &[[u8; 64]]) -> [__m512i; 8] {
     assert!(lines.len() >= C::LINES);
     // SAFETY: the token proves AVX-512; the loads read whole lines, whose count is asserted.
     unsafe {
         let mut codes = [_mm512_setzero_si512(); 8];
         for i in 0..C::LINES {
-            let line = _mm512_load_si512(lines[i].0.as_ptr().cast());
+            let line = _mm512_loadu_si512(lines[i].as_ptr().cast());
             if C::LINES == 4 {
                 let mask = _mm512_set1_epi8(0x0f);
                 codes[i] = _mm512_and_si512(line, mask);
@@ -173,7 +173,7 @@ impl Lanes for Avx512 {
     #[inline(always)]
     fn dot<C: Codes, const SUBS: usize, const R: usize>(
         self,
-        lines: &[Line],
+        lines: &[[u8; 64]],
         quads: [&Quads; R],
         starts: [&[i32; 2]; R],
     ) -> [[__m512i; 2]; R] {

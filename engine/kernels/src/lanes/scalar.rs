@@ -89,7 +89,7 @@ impl Lanes for Scalar {
     #[inline(always)]
     fn dot<C: Codes, const SUBS: usize, const R: usize>(
         self,
-        lines: &[Line],
+        lines: &[[u8; 64]],
         quads: [&Quads; R],
         starts: [&[i32; 2]; R],
     ) -> [[Self::I; 2]; R] {
@@ -101,7 +101,7 @@ impl Lanes for Scalar {
             let (line, shift) = if C::LINES == 4 { (group % 4, group / 4 * 4) } else { (group, 0) };
             let sub = if SUBS == 2 { group / 4 } else { 0 };
             let mask = if C::LINES == 4 { 0x0f } else { 0xff };
-            let (codes, _) = lines[line].0.as_chunks::<4>();
+            let (codes, _) = lines[line].as_chunks::<4>();
             for (sums, quads) in sums.iter_mut().zip(quads) {
                 let x = quads[group].to_le_bytes().map(|x| i32::from(x as i8));
                 for (sum, codes) in sums[sub].iter_mut().zip(codes) {

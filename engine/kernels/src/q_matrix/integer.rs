@@ -14,7 +14,7 @@ use std::ops::Range;
 use crate::activations::{Block, PANEL, Quantized};
 use crate::float::load_part;
 use crate::gate::{Gate, gated_lanes};
-use crate::lanes::{Codes, LANES, Lanes};
+use crate::lanes::{Codes, LANES, Lanes, Line};
 use crate::path::{Kernel, Path, launch};
 use crate::shared_rows::SharedRows;
 use crate::threads::split;
@@ -177,7 +177,8 @@ fn sums<L: Lanes, F: Format, const R: usize>(
     (row, rows): (usize, usize),
 ) -> [L::F; R] {
     let lines = &tiles.lines[tile * tiles.blocks * F::Codes::LINES..];
-    let lines = lines[..tiles.blocks * F::Codes::LINES].chunks_exact(F::Codes::LINES);
+    let lines = Line::bytes(&lines[..tiles.blocks * F::Codes::LINES]);
+    let lines = lines.chunks_exact(F::Codes::LINES);
     let vectors = &F::Scale::of(tiles)[tile * tiles.blocks * F::VECTORS..];
     let vectors = vectors[..tiles.blocks * F::VECTORS].chunks_exact(F::VECTORS);
     let mut sums = [l.splat(0.0); R];

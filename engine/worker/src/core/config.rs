@@ -17,8 +17,8 @@ pub struct CoreConfig {
     pub device: DeviceName,
     /// Memory for keys and values, in bytes; all of it is allocated at the start.
     pub kv_bytes: u64,
-    /// In which type keys and values are kept.
-    pub kv_kind: KvKind,
+    /// In which type keys and values are kept; `None` for the device's own.
+    pub kv_kind: Option<KvKind>,
     /// Longest sequence in tokens, where it shall be shorter than what the model was made for.
     pub context_max: Option<NonZeroU32>,
     /// Threads of the kernels. Results do not depend on their number.

@@ -90,7 +90,9 @@ fn what_a_tool_may_soon_answer_is_kept_before_the_rest() {
 #[test]
 fn keys_and_values_may_be_kept_whole() {
     let run = |step_tokens_max| {
-        let mut bench = Bench::with(&bench::model().to_bytes(), 24, step_tokens_max, KvKind::F32);
+        let bytes = 24 * bench::block_bytes(KvKind::F16);
+        let mut bench =
+            Bench::with(&bench::model().to_bytes(), bytes, step_tokens_max, KvKind::F32);
         bench.submit(submission("a", &prompt(1, 200)));
         (bench.core.card(), bench.finish().remove("a").unwrap())
     };

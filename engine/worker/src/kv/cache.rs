@@ -20,7 +20,7 @@ pub(crate) struct LayerShape {
 impl LayerShape {
     /// Bytes of one block, keys and values.
     fn block_bytes(&self, kind: KvKind) -> u64 {
-        2 * BLOCK_TOKENS as u64 * (self.kv_heads * self.head_width * kind.bytes()) as u64
+        kind.block_bytes(self.kv_heads, self.head_width) as u64
     }
 }
 

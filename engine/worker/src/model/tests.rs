@@ -24,11 +24,15 @@ fn setup(activations: Activations) -> Setup {
     Setup { device: of_tests(), activations, context_max: None }
 }
 
+/// What a partition keeps keys and values in unless it is told otherwise.
+fn usual() -> KvKind {
+    KvKind::of(&of_tests().open().unwrap())
+}
+
 /// A cache, and the tables of a sequence of so many positions in it.
-fn reserved(model: &dyn Model, positions: u32) -> (KvCache, Vec<BlockTable>) {
-    let cache =
-        KvCache::new(&model.cache_shape(), KvKind::F16, CACHE_BYTES, &of_tests().open().unwrap())
-            .unwrap();
+fn reserved(model: &dyn Model, positions: u32, kind: KvKind) -> (KvCache, Vec<BlockTable>) {
+    let device = of_tests().open().unwrap();
+    let cache = KvCache::new(&model.cache_shape(), kind, CACHE_BYTES, &device).unwrap();
     let mut store = BlockStore::new(cache.groups());
     let mut tables = store.tables();
     assert!(store.reserve(&mut tables, 0, positions).is_some());

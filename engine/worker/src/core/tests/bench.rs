@@ -129,6 +129,11 @@ pub(super) struct Bench {
     outcomes: BTreeMap<String, Outcome>,
 }
 
+/// Bytes of a block of the tiny model: 2 layers of 2 heads, each 16 wide.
+pub(super) fn block_bytes(kind: KvKind) -> u64 {
+    2 * kind.block_bytes(2, 16) as u64
+}
+
 impl Bench {
     /// The tiny model with so many blocks.
     pub(super) fn new(blocks: u64, step_tokens_max: usize) -> Self {
@@ -137,20 +142,19 @@ impl Bench {
 
     /// Another file of the same shape.
     pub(super) fn over(file: &[u8], blocks: u64, step_tokens_max: usize) -> Self {
-        Self::with(file, blocks, step_tokens_max, KvKind::F16)
+        let kind = KvKind::of(&DeviceName::of_tests().unwrap().open().unwrap());
+        Self::with(file, blocks * block_bytes(kind), step_tokens_max, kind)
     }
 
-    /// The same, with memory for so many blocks of half precision, of whatever type they are.
-    pub(super) fn with(file: &[u8], blocks: u64, step_tokens_max: usize, kv_kind: KvKind) -> Self {
+    /// The same, with memory for keys and values of a kind.
+    pub(super) fn with(file: &[u8], kv_bytes: u64, step_tokens_max: usize, kind: KvKind) -> Self {
         let mut on_disk = tempfile::NamedTempFile::new().unwrap();
         on_disk.write_all(file).unwrap();
-        // 2 layers × (keys, values) × 32 positions × 2 heads × 16 × 2 bytes
-        let kv_bytes = blocks * 8192;
         let config = CoreConfig {
             model: on_disk.path().to_owned(),
             device: DeviceName::of_tests().unwrap(),
             kv_bytes,
-            kv_kind,
+            kv_kind: Some(kind),
             context_max: None,
             threads: 2,
             step_tokens_max,

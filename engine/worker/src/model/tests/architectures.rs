@@ -43,7 +43,7 @@ fn loaded(model: &TinyModel, setup: Setup) -> Loaded {
 
 /// The logits of every position, computed in chunks of these lengths (the last again and again).
 fn logits(model: &dyn Model, prompt: &[u32], chunks: &[usize]) -> Vec<Vec<f32>> {
-    let (cache, tables) = reserved(model, prompt.len() as u32);
+    let (cache, tables) = reserved(model, prompt.len() as u32, KvKind::F16);
     let mut lengths = chunks.iter().chain(std::iter::repeat(chunks.last().unwrap()));
     let (mut rows, mut start) = (Vec::new(), 0);
     while start < prompt.len() {

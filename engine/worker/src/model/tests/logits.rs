@@ -55,8 +55,8 @@ fn windows(tokenizer: &Tokenizer) -> Vec<Vec<u32>> {
 }
 
 /// Our distributions over one window, computed in chunks of uneven length.
-fn ours(model: &dyn Model, window: &[u32]) -> Distributions {
-    let (cache, tables) = reserved(model, window.len() as u32);
+fn ours(model: &dyn Model, window: &[u32], kind: KvKind) -> Distributions {
+    let (cache, tables) = reserved(model, window.len() as u32, kind);
     let mut start = 0;
     let mut rows = Distributions::new();
     for chunk in window.chunks(100) {
@@ -159,10 +159,10 @@ fn logits_agree_with_an_f32_reference() {
     for window in windows(&exact.tokenizer) {
         let expected: Distributions =
             reference.logits(&window).iter().map(|logits| log_softmax(logits)).collect();
-        graph.add(&window, &expected, &ours(&*exact.model, &window));
-        rounding.add(&window, &expected, &ours(&*rounded.model, &window));
+        graph.add(&window, &expected, &ours(&*exact.model, &window, KvKind::F16));
+        rounding.add(&window, &expected, &ours(&*rounded.model, &window, usual()));
     }
-    publish("logits", &json!({ "f32": graph.report(), "int8": rounding.report() }));
+    publish("logits", &json!({ "f32": graph.report(), "usual": rounding.report() }));
     assert!(graph.positions >= 2000);
     assert!(graph.top_1() >= 0.999 && graph.kl() <= 1e-4, "{graph:?}");
     assert!(rounding.top_1() >= 0.94 && rounding.kl() <= 0.005, "{rounding:?}");
@@ -196,7 +196,7 @@ fn perplexity_is_as_good_as_that_of_llama_cpp() {
     let peer = peer_logprobs(&path, &windows);
     let (mut own, mut theirs, mut count) = (0.0, 0.0, 0);
     for (window, peer) in windows.iter().zip(peer) {
-        let rows = ours(&*loaded.model, window);
+        let rows = ours(&*loaded.model, window, usual());
         for ((row, id), peer) in rows.iter().zip(&window[1..]).zip(peer) {
             let Some(peer) = peer else { continue };
             own += f64::from(row[*id as usize]);

@@ -99,8 +99,8 @@ fn published(name: &str) -> String {
 }
 
 /// Our distributions after each prompt, out of one pass over the longest in uneven chunks.
-fn after(model: &dyn Model, ids: &[u32]) -> Distributions {
-    let (cache, tables) = reserved(model, ids.len() as u32);
+fn after(model: &dyn Model, ids: &[u32], kind: KvKind) -> Distributions {
+    let (cache, tables) = reserved(model, ids.len() as u32, kind);
     let (mut start, mut rows) = (0, Distributions::new());
     for chunk in ids.chunks(250) {
         let mut batch = Batch::default();
@@ -130,9 +130,9 @@ fn gemma_agrees_with_an_f32_reference() {
     };
     let expected: Distributions = LENGTHS.iter().map(|length| logits(*length)).collect();
     let (mut graph, mut rounding) = (Distance::default(), Distance::default());
-    graph.add_rows(&[], &expected, &after(&*exact.model, ids));
-    rounding.add_rows(&[], &expected, &after(&*rounded.model, ids));
-    publish("gemma_logits", &json!({ "f32": graph.report(), "int8": rounding.report() }));
+    graph.add_rows(&[], &expected, &after(&*exact.model, ids, KvKind::F16));
+    rounding.add_rows(&[], &expected, &after(&*rounded.model, ids, usual()));
+    publish("gemma_logits", &json!({ "f32": graph.report(), "usual": rounding.report() }));
     assert!(graph.top_1() == 1.0 && graph.kl() <= 1e-4, "{graph:?}");
     assert!(rounding.top_1() >= 0.85 && rounding.kl() <= 0.02, "{rounding:?}");
 }
@@ -151,7 +151,7 @@ fn gemma_is_as_good_as_in_llama_cpp() {
     let peer = peer_logprobs(&path, &windows);
     let (mut own, mut theirs, mut count) = (0.0, 0.0, 0);
     for (window, peer) in windows.iter().zip(peer) {
-        let rows = ours(&*loaded.model, window);
+        let rows = ours(&*loaded.model, window, usual());
         for ((row, id), peer) in rows.iter().zip(&window[1..]).zip(peer) {
             let Some(peer) = peer else { continue };
             own += f64::from(row[*id as usize]);

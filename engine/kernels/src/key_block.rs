@@ -1,0 +1,132 @@
+//! 32 keys of one head, of 8 bits: what scores are computed of as exact integers.
+//!
+//! A key is rounded as activations are: 32 elements share a scale, here of 16 bits. A width that is not a
+//! multiple of 32 is filled up with zeros. Sixteen positions side by side are a tile, packed as weights
+//! with a byte a code are (`q_matrix/block_tiles.rs`), with 128 as the zero point:
+//!
+//! ```text
+//!                 position 0        position 1     ...     position 15
+//! line g       c+0 c+1 c+2 c+3   c+0 c+1 c+2 c+3        c+0 c+1 c+2 c+3     c = 4 g
+//!
+//! positions  0..16: elements 0..32 (8 lines), 32..64 (8 lines), ...
+//! positions 16..32: the same
+//! then, in this order too: 16 scales, one a position
+//! ```
+#![allow(unsafe_code)]
+
+use half::f16;
+
+use crate::activations::{Wanted, quantize};
+use crate::kv_cache::BLOCK_TOKENS;
+use crate::lanes::LANES;
+
+/// What the codes' zero point asks of who is multiplied with them.
+pub(crate) const WANTED: Wanted = Wanted { subs: 1, zero: 128 };
+/// Lines of the codes of 32 elements.
+const LINES: usize = 8;
+
+/// How often 32 elements fit into a head, the last time perhaps in part.
+pub(crate) fn groups(head_width: usize) -> usize {
+    head_width.div_ceil(32)
+}
+
+/// Units of 16 bits that a block takes.
+pub(crate) const fn units(head_width: usize) -> usize {
+    // a byte an element, and a scale for 32 of them
+    head_width.div_ceil(32) * BLOCK_TOKENS * 17
+}
+
+/// A block to be read.
+#[derive(Clone, Copy)]
+pub(crate) struct KeyBlock<'a> {
+    groups: usize,
+    codes: &'a [[u8; 64]],
+    scales: &'a [[f16; LANES]],
+}
+
+impl<'a> KeyBlock<'a> {
+    /// `units` are those of one block.
+    #[inline(always)]
+    pub(crate) fn new(units: &'a [f16]) -> KeyBlock<'a> {
+        let groups = units.len() / (BLOCK_TOKENS * 17);
+        let (codes, scales) = units.split_at(groups * BLOCK_TOKENS * 16);
+        // SAFETY: any two bytes are a half and the other way round, and bytes need no alignment.
+        let codes = unsafe { std::slice::from_raw_parts(codes.as_ptr().cast(), 2 * codes.len()) };
+        KeyBlock { groups, codes: <[u8]>::as_chunks(codes).0, scales: scales.as_chunks().0 }
+    }
+
+    /// How often it holds 32 elements of each position.
+    #[inline(always)]
+    pub(crate) fn groups(&self) -> usize {
+        self.groups
+    }
+
+    /// 16 positions, 32 elements at a time: lines and scales.
+    #[inline(always)]
+    pub(crate) fn tile(
+        &self,
+        tile: usize,
+    ) -> impl Iterator<Item = (&'a [[u8; 64]], &'a [f16; LANES])> + use<'a> {
+        let of_tile = tile * self.groups..(tile + 1) * self.groups;
+        let codes = &self.codes[of_tile.start * LINES..of_tile.end * LINES];
+        codes.chunks_exact(LINES).zip(&self.scales[of_tile])
+    }
+}
+
+/// Rounds `key` and writes it to a place of the block: `offset` is below 32.
+#[inline(always)]
+pub(crate) fn write(units: &mut [f16], offset: usize, key: &[f32]) {
+    let groups = groups(key.len());
+    let (codes, scales) = units.split_at_mut(groups * BLOCK_TOKENS * 16);
+    let length = 2 * codes.len();
+    // SAFETY: any two bytes are a half and the other way round, and bytes need no alignment.
+    let codes = unsafe { std::slice::from_raw_parts_mut(codes.as_mut_ptr().cast::<u8>(), length) };
+    let (words, _) = codes.as_chunks_mut::<4>();
+    let (tile, lane) = (offset / LANES, offset % LANES);
+    for group in 0..groups {
+        let mut elements = [0.0; 32];
+        let part = &key[32 * group..key.len().min(32 * group + 32)];
+        elements[..part.len()].copy_from_slice(part);
+        let rounded = quantize(&elements, WANTED);
+        let at = tile * groups + group;
+        for (line, quad) in rounded.quads.iter().enumerate() {
+            // adds 128 to each byte
+            words[(at * LINES + line) * LANES + lane] = (*quad as u32 ^ 0x8080_8080).to_le_bytes();
+        }
+        scales[at * LANES + lane] = f16::from_f32(rounded.scale);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_where_tiles_look_for_them() {
+        for width in [16, 32, 80] {
+            let mut units = vec![f16::ZERO; units(width)];
+            let key = |position: usize| -> Vec<f32> {
+                (0..width).map(|i| ((i * 7 + position * 13) % 255) as f32 - 127.0).collect()
+            };
+            for position in 0..BLOCK_TOKENS {
+                write(&mut units, position, &key(position));
+            }
+            let block = KeyBlock::new(&units);
+            for position in 0..BLOCK_TOKENS {
+                let mut read = Vec::new();
+                for (lines, scales) in block.tile(position / LANES) {
+                    for line in lines {
+                        let four = &line[position % LANES * 4..][..4];
+                        let scale = scales[position % LANES].to_f32();
+                        read.extend(four.iter().map(|code| scale * (f32::from(*code) - 128.0)));
+                    }
+                }
+                let exact = key(position);
+                assert!(read[width..].iter().all(|x| *x == 0.0));
+                for (x, exact) in read.iter().zip(exact) {
+                    assert!((x - exact).abs() <= 0.5 + 0.07, "{x} {exact}");
+                }
+            }
+        }
+    }
+}
