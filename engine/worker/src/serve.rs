@@ -140,7 +140,7 @@ fn load(args: &WorkerArgs, stage: &watch::Sender<Stage>) -> Result<Core, String>
         model: args.model.clone(),
         device: args.device,
         kv_bytes: args.kv_bytes,
-        kv_kind: args.kv_type.map(KvKind::from),
+        kv_kind: args.kv_type.map(Into::into),
         context_max: args.context_max,
         threads: match args.threads {
             0 => thread::available_parallelism().map_or(1, usize::from),
