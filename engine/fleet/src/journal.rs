@@ -10,6 +10,8 @@ pub(crate) struct Journal {
     since: Instant,
     choices: Vec<Choice>,
     deaths: u32,
+    /// Prompt tokens that the first worker found in its prefix cache.
+    cached_tokens: Option<u32>,
 }
 
 #[derive(Default)]
@@ -21,6 +23,10 @@ struct Choice {
 /// Something that a worker says of a request.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) enum Said {
+    /// It runs, and so many tokens of its prompt were in the worker's prefix cache.
+    Started {
+        cached_tokens: u32,
+    },
     Token(Token),
     Finished(Finished),
     Usage(Usage, Timings),
@@ -31,7 +37,7 @@ pub(crate) enum Said {
 pub(crate) enum Entry {
     /// It is new: the reader gets it.
     New(Event),
-    /// The reader has it from before a worker's death.
+    /// The reader has it from before a worker's death, or has no need of it.
     Known,
 }
 
@@ -43,7 +49,7 @@ pub(crate) struct Contradiction(&'static str);
 impl Journal {
     pub(crate) fn new(submission: Submission) -> Self {
         let choices = (0..submission.choices.get()).map(|_| Choice::default()).collect();
-        Self { submission, since: Instant::now(), choices, deaths: 0 }
+        Self { submission, since: Instant::now(), choices, deaths: 0, cached_tokens: None }
     }
 
     pub(crate) fn submission(&self) -> &Submission {
@@ -97,10 +103,21 @@ impl Journal {
     /// Takes what a worker says, each thing once, however often it is said.
     pub(crate) fn enter(&mut self, said: Said) -> Result<Entry, Contradiction> {
         match said {
+            Said::Started { cached_tokens } => self.started(cached_tokens),
             Said::Token(token) => self.token(token),
             Said::Finished(finished) => self.finished(finished),
             Said::Usage(usage, timings) => self.usage(usage, timings),
         }
+    }
+
+    /// Only the first start counts: after a pause a request finds its own blocks in the cache,
+    /// and after a death it may find those of others, or none.
+    fn started(&mut self, cached_tokens: u32) -> Result<Entry, Contradiction> {
+        if cached_tokens as usize > self.submission.prompt.ids.len() {
+            return Err(Contradiction("more cached tokens than the prompt has"));
+        }
+        self.cached_tokens.get_or_insert(cached_tokens);
+        Ok(Entry::Known)
     }
 
     fn choice(&mut self, index: u8) -> Result<&mut Choice, Contradiction> {
@@ -138,7 +155,8 @@ impl Journal {
         if usage.completion_tokens as usize != self.drawn_tokens() {
             return Err(Contradiction("another number of tokens"));
         }
-        Ok(Entry::New(Event::Usage(usage, timings)))
+        let cached_tokens = self.cached_tokens.unwrap_or(usage.cached_tokens);
+        Ok(Entry::New(Event::Usage(Usage { cached_tokens, ..usage }, timings)))
     }
 }
 

@@ -167,6 +167,9 @@ impl Link {
             return Err(LinkError::Sequence { last: state.sequence, got: step.sequence });
         }
         state.sequence = step.sequence;
+        for (stream, cached_tokens) in step.started {
+            self.deliver(&mut state, stream, Word::Said(Said::Started { cached_tokens }));
+        }
         for (stream, token) in step.tokens {
             self.deliver(&mut state, stream, Word::Said(Said::Token(token)));
         }

@@ -144,6 +144,7 @@ fn frames() -> Inputs {
     let step = Step {
         epoch: Epoch(1),
         sequence: 1,
+        started: vec![(stream, 5)],
         tokens: vec![(stream, token)],
         finished: vec![(stream, finished)],
         usage: vec![(stream, Usage::default(), Timings::default())],

@@ -92,13 +92,16 @@ pub struct Welcome {
 }
 
 /// What one step made, for one connection. Events of one request are in order within each
-/// list, and tokens come before the end of their choice.
+/// list; its start comes before its tokens, and tokens come before the end of their choice.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Step {
     /// Which start of the worker.
     pub epoch: Epoch,
     /// From 1, without gaps.
     pub sequence: u64,
+    /// Requests that got blocks for the first time, and how many tokens of their prompts the
+    /// prefix cache had.
+    pub started: Vec<(StreamId, u32)>,
     /// Drawn tokens.
     pub tokens: Vec<(StreamId, Token)>,
     /// Choices that ended.
@@ -112,13 +115,14 @@ pub struct Step {
 impl Step {
     /// A frame without events.
     pub fn empty(epoch: Epoch, sequence: u64) -> Self {
-        let (tokens, finished, usage, failed) = Default::default();
-        Self { epoch, sequence, tokens, finished, usage, failed }
+        let (started, tokens, finished, usage, failed) = Default::default();
+        Self { epoch, sequence, started, tokens, finished, usage, failed }
     }
 
     /// Number of events: what credits count.
     pub fn events(&self) -> usize {
-        self.tokens.len() + self.finished.len() + self.usage.len() + self.failed.len()
+        let answers = self.tokens.len() + self.finished.len();
+        self.started.len() + answers + self.usage.len() + self.failed.len()
     }
 }
 

@@ -225,6 +225,17 @@ pub struct Step {
     pub usage: ::prost::alloc::vec::Vec<Usage>,
     #[prost(message, repeated, tag = "6")]
     pub failed: ::prost::alloc::vec::Vec<Failed>,
+    #[prost(message, repeated, tag = "7")]
+    pub started: ::prost::alloc::vec::Vec<Started>,
+}
+/// The request has got blocks on this worker for the first time.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Started {
+    #[prost(uint64, tag = "1")]
+    pub stream: u64,
+    /// of the prompt, found in the prefix cache
+    #[prost(uint32, tag = "2")]
+    pub cached_tokens: u32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Token {

@@ -11,11 +11,17 @@ pub struct SequenceKey {
     pub request: RequestId,
 }
 
-/// One thing that happened to a request. The order is that of [`engine_api::Event`]: tokens
-/// of each choice, its end, and when every choice ended, the usage. `Failed` ends a request
-/// instead.
+/// One thing that happened to a request. `Started` comes first, if the request is computed at
+/// all. Then the order is that of [`engine_api::Event`]: tokens of each choice, its end, and
+/// when every choice ended, the usage. `Failed` ends a request instead.
 #[derive(Clone, PartialEq, Debug)]
 pub enum CoreEvent {
+    /// The request got blocks for the first time. What it finds cached when it gets them again
+    /// are its own, and count for nothing.
+    Started {
+        /// Prompt tokens whose blocks were in the prefix cache.
+        cached_tokens: u32,
+    },
     /// A token was drawn.
     Token(Token),
     /// A choice ended.

@@ -64,6 +64,29 @@ fn a_deadline_runs_until_the_first_token() {
     assert_eq!(left(&journal, 11), Some(None));
 }
 
+/// What a request finds cached on its later workers are its own blocks, or nobody's.
+#[test]
+fn the_first_start_says_what_was_cached() {
+    let cached = |starts: &[u32]| {
+        let mut journal = journal(1);
+        for (index, &cached_tokens) in starts.iter().enumerate() {
+            assert_eq!(journal.enter(Said::Started { cached_tokens }), Ok(Entry::Known));
+            assert!(is_new(journal.enter(token(0, index as u32, 7))));
+        }
+        assert!(is_new(journal.enter(finished(0))));
+        let drawn = starts.len() as u32;
+        let last = Usage { completion_tokens: drawn, cached_tokens: 2, ..Usage::default() };
+        match journal.enter(Said::Usage(last, Timings::default())) {
+            Ok(Entry::New(Event::Usage(usage, _))) => usage.cached_tokens,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(cached(&[0, 2, 2]), 0);
+    assert_eq!(cached(&[1, 0]), 1);
+    // it ended where it was never computed, after a worker that died before it said so
+    assert_eq!(cached(&[]), 2);
+}
+
 #[test]
 fn contradictions_are_refused() {
     let refused = |said: Vec<Said>| {
@@ -72,6 +95,8 @@ fn contradictions_are_refused() {
         last.unwrap_err().0
     };
     assert_eq!(refused(vec![token(2, 0, 1)]), "a choice too many");
+    let started = Said::Started { cached_tokens: 3 };
+    assert_eq!(refused(vec![started]), "more cached tokens than the prompt has");
     assert_eq!(refused(vec![token(0, 1, 1)]), "a token is missing");
     assert_eq!(refused(vec![token(0, 0, 1), token(0, 0, 2)]), "another token in a place");
     assert_eq!(refused(vec![finished(1), token(1, 0, 1)]), "a token after the end");

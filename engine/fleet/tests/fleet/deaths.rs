@@ -14,6 +14,7 @@ const POISON: u32 = 250;
 pub fn trials() -> Vec<Trial> {
     vec![
         trial("a_killed_worker_is_not_noticed", a_killed_worker_is_not_noticed),
+        trial("a_new_worker_does_not_change_what_was_cached", cached_before_the_death),
         trial("another_partition_takes_over", another_partition_takes_over),
         trial("choices_and_stop_strings_survive", choices_and_stop_strings_survive),
         trial("poison_is_quarantined_alone", poison_is_quarantined_alone),
@@ -61,6 +62,23 @@ async fn a_killed_worker_is_not_noticed() {
         assert!(moved > 0 || moment > 500, "the worker had ended before it was killed");
         until(&fleet, |all| all[0].state == PartitionState::Ready && all[0].epoch > epoch).await;
     }
+}
+
+async fn cached_before_the_death() {
+    let site = Site::new();
+    let fleet = site.fleet(&["a"]).await;
+    let ids: Vec<_> = (0..100).map(|place| TokenId(10 + place * 7 % 200)).collect();
+    let submission = || site.of_ids(1, ids.clone(), 600);
+    let before = answer(&fleet, submission()).await.unwrap();
+    let mut reading = Reading::start(&fleet, submission()).await.unwrap();
+    reading.tokens(3).await;
+    kill(pid(&fleet, 0), "9");
+    let (after, places) = reading.rest().await.unwrap();
+    assert!(places.len() > 1, "the worker had ended before it was killed");
+    assert_eq!(after.ids, before.ids);
+    // the new worker had nothing in its cache
+    assert_eq!(before.usage.unwrap().cached_tokens, 0);
+    assert_eq!(after.usage.unwrap().cached_tokens, 96);
 }
 
 async fn another_partition_takes_over() {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use engine_api::TokenId;
 use engine_fleet::Fleet;
 use futures_util::future::join_all;
 use libtest_mimic::Trial;
@@ -13,6 +14,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial("a_dropped_stream_frees_its_blocks", a_dropped_stream_frees_its_blocks),
         trial("a_slow_reader_is_paused_and_resumed", a_slow_reader_is_paused_and_resumed),
+        trial("a_paused_request_has_cached_what_it_began_with", cached_before_the_pause),
         trial("a_storm_of_cancels_leaves_nothing", a_storm_of_cancels_leaves_nothing),
     ]
 }
@@ -62,6 +64,27 @@ async fn a_slow_reader_is_paused_and_resumed() {
     assert_eq!(got, expected);
     assert!(places.len() > 1, "it was paused");
     assert!(places.iter().all(|place| place.epoch.0 == 1), "no worker died");
+}
+
+/// What a request computed before its pause is in the cache when it goes on, and none of that
+/// counts.
+async fn cached_before_the_pause() {
+    let site = Site::new();
+    let mut config = site.config(&["a"]);
+    config.limits.stream_events_max = 16;
+    let fleet = started(config).await;
+    let ids: Vec<_> = (0..100).map(|place| TokenId(10 + place * 7 % 200)).collect();
+    for cached_tokens in [0, 96] {
+        let before = fleet.partitions()[0].done.generation_tokens;
+        let mut slow = Reading::start(&fleet, site.of_ids(1, ids.clone(), 200)).await.unwrap();
+        slow.tokens(1).await;
+        // one was read, 16 wait, and there is no room for the next
+        until(&fleet, |all| all[0].done.generation_tokens >= before + 18).await;
+        idle(&fleet).await;
+        let (answer, places) = slow.rest().await.unwrap();
+        assert!(places.len() > 1, "it was paused");
+        assert_eq!(answer.usage.unwrap().cached_tokens, cached_tokens);
+    }
 }
 
 async fn a_storm_of_cancels_leaves_nothing() {

@@ -154,15 +154,17 @@ fn failure() -> impl Strategy<Value = EngineError> {
 fn step() -> impl Strategy<Value = Step> {
     let stream = || any::<u64>().prop_map(StreamId);
     let events = (
+        vec((stream(), any::<u32>()), 0..4),
         vec((stream(), token()), 0..6),
         vec((stream(), finished()), 0..4),
         vec((stream(), usage(), timings()), 0..4),
         vec((stream(), failure()), 0..4),
     );
     (any::<u64>(), any::<u64>(), events).prop_map(
-        |(epoch, sequence, (tokens, finished, usage, failed))| Step {
+        |(epoch, sequence, (started, tokens, finished, usage, failed))| Step {
             epoch: Epoch(epoch),
             sequence,
+            started,
             tokens,
             finished,
             usage,

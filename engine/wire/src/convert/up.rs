@@ -157,9 +157,14 @@ impl From<Step> for proto::Step {
             stream: stream.0,
             error: Some(error.into()),
         };
+        let started = |(stream, cached_tokens): (StreamId, u32)| proto::Started {
+            stream: stream.0,
+            cached_tokens,
+        };
         Self {
             epoch: step.epoch.0,
             sequence: step.sequence,
+            started: step.started.into_iter().map(started).collect(),
             tokens: step.tokens.into_iter().map(Into::into).collect(),
             finished: step.finished.into_iter().map(Into::into).collect(),
             usage: step.usage.into_iter().map(Into::into).collect(),
@@ -172,8 +177,10 @@ impl TryFrom<proto::Step> for Step {
     type Error = FrameError;
 
     fn try_from(step: proto::Step) -> Result<Self, FrameError> {
-        let events = step.tokens.len() + step.finished.len() + step.usage.len() + step.failed.len();
+        let answers = step.tokens.len() + step.finished.len();
+        let events = step.started.len() + answers + step.usage.len() + step.failed.len();
         at_most(events, STEP_EVENTS_MAX, "step")?;
+        let started = |started: proto::Started| (StreamId(started.stream), started.cached_tokens);
         let failed = |failed: proto::Failed| {
             let error = present(failed.error, "failed.error")?.try_into()?;
             Ok((StreamId(failed.stream), error))
@@ -181,6 +188,7 @@ impl TryFrom<proto::Step> for Step {
         Ok(Self {
             epoch: Epoch(step.epoch),
             sequence: step.sequence,
+            started: step.started.into_iter().map(started).collect(),
             tokens: step.tokens.into_iter().map(token_of).collect::<Result<_, _>>()?,
             finished: step.finished.into_iter().map(finished_of).collect::<Result<_, _>>()?,
             usage: step.usage.into_iter().map(usage_of).collect::<Result<_, _>>()?,

@@ -58,7 +58,11 @@ impl Core {
         for admitted in &plan.admitted {
             let request = self.requests.get_mut(&admitted.sequence.request);
             let request = request.expect("a planned request is known");
-            request.cached_tokens.get_or_insert(admitted.cached);
+            if request.cached_tokens.is_none() {
+                let cached_tokens = admitted.cached;
+                request.cached_tokens = Some(cached_tokens);
+                events.push((request.key.clone(), CoreEvent::Started { cached_tokens }));
+            }
         }
         for id in &plan.preempted {
             let Some(request) = self.requests.get(&id.request) else { continue };

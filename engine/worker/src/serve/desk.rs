@@ -78,6 +78,9 @@ impl Desk {
             return Ok(());
         };
         match event {
+            CoreEvent::Started { cached_tokens } => {
+                self.frame.started.push((stream, cached_tokens));
+            }
             CoreEvent::Token(token) => self.frame.tokens.push((stream, token)),
             CoreEvent::Finished(finished) => self.frame.finished.push((stream, finished)),
             CoreEvent::Usage(usage, timings) => {

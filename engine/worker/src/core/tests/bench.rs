@@ -92,6 +92,8 @@ pub(super) struct Outcome {
     pub(super) choices: Vec<Choice>,
     pub(super) usage: Option<Usage>,
     pub(super) failed: Option<EngineError>,
+    /// Prompt tokens that were cached when it began.
+    pub(super) started: Option<u32>,
     /// Tokens of each choice that came before this run.
     resumed: Vec<usize>,
 }
@@ -101,6 +103,11 @@ impl Outcome {
     fn add(&mut self, event: CoreEvent) {
         assert!(self.usage.is_none() && self.failed.is_none(), "nothing follows the end");
         match event {
+            CoreEvent::Started { cached_tokens } => {
+                assert!(self.started.is_none(), "a request starts once");
+                assert!(self.choices.iter().all(|choice| choice.tokens.is_empty()));
+                self.started = Some(cached_tokens);
+            }
             CoreEvent::Token(token) => {
                 let choice = &mut self.choices[token.choice as usize];
                 let resumed = self.resumed.get(token.choice as usize).copied().unwrap_or(0);
@@ -116,6 +123,7 @@ impl Outcome {
             }
             CoreEvent::Usage(usage, _) => {
                 assert!(self.choices.iter().all(|choice| choice.reason.is_some()));
+                assert_eq!(usage.cached_tokens, self.started.unwrap_or(0));
                 self.usage = Some(usage);
             }
             CoreEvent::Failed(error) => self.failed = Some(error),
