@@ -7,6 +7,7 @@
 //!   keys/               keys for clients, in the clear: the development key
 //!   secrets/            32 random bytes each
 //!   models/<id>/<file>  weights
+//!   packed/             weights as the kernels read them, made from those; may be removed
 //!   audit/              the audit log
 //!   run/                sockets of workers, and the address that is served
 //! ```
@@ -143,6 +144,11 @@ impl DataDir {
     /// Weights.
     pub fn models(&self) -> PathBuf {
         self.root.join("models")
+    }
+
+    /// Weights as the kernels read them. Workers make the folder.
+    pub fn packed(&self) -> PathBuf {
+        self.root.join("packed")
     }
 
     /// The audit log.

@@ -17,6 +17,8 @@ pub struct FleetConfig {
     pub worker: WorkerCommand,
     /// Directory of the sockets: made with mode 0700 where it does not exist.
     pub run_dir: PathBuf,
+    /// Where workers keep repacked weights for their next start; nowhere if absent.
+    pub packed_dir: Option<PathBuf>,
     /// Bounds and waits.
     pub limits: FleetLimits,
 }

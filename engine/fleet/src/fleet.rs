@@ -45,13 +45,6 @@ impl Fleet {
     /// be called inside a tokio runtime. Returns before the workers are ready.
     pub fn start(config: FleetConfig) -> Result<Arc<Self>, FleetError> {
         check(&config)?;
-        let mut models = HashMap::new();
-        let mut cards = Vec::new();
-        for model in &config.models {
-            let loaded = Model::load(model, config.limits.prompt_bytes_max)?;
-            cards.push(loaded.card().clone());
-            models.insert(model.id.clone(), Arc::new(loaded));
-        }
         let sockets = Sockets::open(&config.run_dir)?;
         let (changes, changed) = watch::channel(0);
         let partitions: Vec<_> = config
@@ -61,6 +54,14 @@ impl Fleet {
             .collect();
         let (stop, stopped) = watch::channel(false);
         let supervisors = supervise(&config, &partitions, sockets.path(), stopped);
+        // read while the workers start; where that fails they end with their supervisors
+        let mut models = HashMap::new();
+        let mut cards = Vec::new();
+        for model in &config.models {
+            let loaded = Model::load(model, config.limits.prompt_bytes_max)?;
+            cards.push(loaded.card().clone());
+            models.insert(model.id.clone(), Arc::new(loaded));
+        }
         let cores = thread::available_parallelism().map_or(1, usize::from);
         Ok(Arc::new(Self {
             models,
@@ -197,6 +198,7 @@ fn supervise(
             model: model_of(config, partition.config()).expect("checked before").clone(),
             command: config.worker.clone(),
             limits: config.limits.clone(),
+            packed_dir: config.packed_dir.clone(),
             sockets: sockets.clone(),
             number,
             stop: stop.clone(),

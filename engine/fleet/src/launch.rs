@@ -31,6 +31,7 @@ pub(crate) struct Launch<'a> {
     pub(crate) model: &'a FleetModel,
     pub(crate) partition: &'a PartitionConfig,
     pub(crate) limits: &'a FleetLimits,
+    pub(crate) packed_dir: Option<&'a Path>,
     pub(crate) socket: &'a Path,
     pub(crate) epoch: Epoch,
 }
@@ -75,6 +76,9 @@ impl Launch<'_> {
         ] {
             // joined, so that a value that begins with a dash stays a value
             command.arg(format!("{flag}={value}"));
+        }
+        if let Some(folder) = self.packed_dir {
+            command.arg("--packed-dir").arg(folder);
         }
         if let Some(max) = model.context_max {
             command.arg(format!("--context-max={max}"));

@@ -31,6 +31,8 @@ pub(crate) struct Supervisor {
     pub(crate) model: FleetModel,
     pub(crate) command: WorkerCommand,
     pub(crate) limits: FleetLimits,
+    /// Where the worker keeps repacked weights.
+    pub(crate) packed_dir: Option<PathBuf>,
     /// Directory of the socket, and the partition's number in its name.
     pub(crate) sockets: PathBuf,
     pub(crate) number: usize,
@@ -78,6 +80,7 @@ impl Supervisor {
             model: &self.model,
             partition: self.partition.config(),
             limits: &self.limits,
+            packed_dir: self.packed_dir.as_deref(),
             socket: &socket,
             epoch,
         };

@@ -10,6 +10,7 @@ use candle_core::CudaStorage;
 use candle_core::{CpuStorage, DType, Device, InplaceOp2, Layout, Result, Tensor, bail};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
+use half::vec::HalfBitsVecExt;
 
 use crate::key_block;
 use crate::rope::{RopeTable, rope, turn_row};
@@ -98,15 +99,11 @@ pub fn key_cache(
 ) -> Result<Tensor> {
     match (kind, device.is_cpu()) {
         (KvKind::K8, true) => {
-            Tensor::zeros((blocks, kv_heads, key_block::units(head_width)), DType::F16, device)
+            zeros(&[blocks, kv_heads, key_block::units(head_width)], kind, device)
         }
         (KvKind::K8, false) => bail!("keys of 8 bits are for the CPU, not for {device:?}"),
-        (_, true) => {
-            Tensor::zeros((blocks, kv_heads, head_width, BLOCK_TOKENS), kind.dtype(), device)
-        }
-        (_, false) => {
-            Tensor::zeros((blocks, BLOCK_TOKENS, kv_heads, head_width), kind.dtype(), device)
-        }
+        (_, true) => zeros(&[blocks, kv_heads, head_width, BLOCK_TOKENS], kind, device),
+        (_, false) => zeros(&[blocks, BLOCK_TOKENS, kv_heads, head_width], kind, device),
     }
 }
 
@@ -118,7 +115,21 @@ pub fn value_cache(
     kind: KvKind,
     device: &Device,
 ) -> Result<Tensor> {
-    Tensor::zeros((blocks, BLOCK_TOKENS, kv_heads, head_width), kind.dtype(), device)
+    zeros(&[blocks, BLOCK_TOKENS, kv_heads, head_width], kind, device)
+}
+
+/// On a CPU the system gives each page when it is first written, as it does for all memory that is asked
+/// for as zeros: writing them all before the first request takes longer than all the rest of a start.
+fn zeros(shape: &[usize], kind: KvKind, device: &Device) -> Result<Tensor> {
+    let count = shape.iter().product();
+    match kind {
+        _ if !device.is_cpu() => Tensor::zeros(shape, kind.dtype(), device),
+        KvKind::K8 | KvKind::F16 => {
+            let zeros: Vec<f16> = vec![0_u16; count].reinterpret_into();
+            Tensor::from_vec(zeros, shape, device)
+        }
+        KvKind::F32 => Tensor::from_vec(vec![0.0_f32; count], shape, device),
+    }
 }
 
 /// By which positions keys are turned on their way into the cache.

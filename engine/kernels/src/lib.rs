@@ -49,6 +49,9 @@ pub use kv_cache::{BLOCK_TOKENS, KvKind, Turn, key_cache, value_cache, write_key
 pub use norm::{RmsNorm, rms_norm, rms_norm_onto};
 pub use path::Path;
 pub use q_matrix::QMatrix;
+pub use q_matrix::packed::{
+    PACKED_ALIGNMENT, PACKING_VERSION, PackedError, PackedPart, SharedBytes, Unchanging,
+};
 pub use q_matrix::projection::{project, project_gated, project_onto};
 pub use rope::{RopeScaling, RopeStyle, RopeTable, rope};
 pub use soft_cap::soft_cap;

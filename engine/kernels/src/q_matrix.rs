@@ -5,6 +5,7 @@ mod exact;
 mod float_tiles;
 mod format;
 mod integer;
+pub(crate) mod packed;
 pub(crate) mod projection;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use engine_api::ModelDigest;
 use engine_kernels::{DeviceName, KvKind};
 
-use crate::CoreConfig;
+use crate::{CoreConfig, PackedDir, PackedMemory};
 
 /// How a worker runs one model on one partition.
 #[derive(clap::Args, Clone, Debug)]
@@ -49,6 +49,17 @@ pub struct WorkerArgs {
     /// Results are the same.
     #[arg(long, default_value_t = CoreConfig::DRAFT_TOKENS_MAX)]
     pub draft_tokens_max: u32,
+    /// Folder where repacked weights are kept for the next start; without it every start packs
+    /// them. Made with mode 0700
+    #[arg(long, value_name = "FOLDER")]
+    pub packed_dir: Option<PathBuf>,
+    /// What that folder may hold, in bytes; what was not used for the longest time makes room
+    #[arg(long, default_value_t = PackedDir::BYTES_MAX)]
+    pub packed_bytes_max: u64,
+    /// Whether workers of one model share these weights, or each has a copy in large pages,
+    /// which is faster
+    #[arg(long, value_enum, default_value_t = PackedMemory::Own)]
+    pub packed_memory: PackedMemory,
     /// Name of the partition in the logs
     #[arg(long, default_value = "local")]
     pub partition: String,

@@ -9,6 +9,7 @@ mod drafts;
 mod step;
 
 use std::collections::{BTreeMap, HashMap};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use engine_api::{EngineError, ModelDigest, NumericsClass, Submission, TokenId};
@@ -61,7 +62,13 @@ impl Core {
         let device = config.device.open().map_err(LoadError::Device)?;
         let CoreConfig { device: name, activations, context_max, .. } = *config;
         let setup = Setup { device: name, activations, context_max };
-        let loaded = model::load(&config.model, setup, progress)?;
+        let packed = config.packed.as_ref();
+        let loaded = model::load_packed(&config.model, setup, packed, progress)?;
+        if let Some(save) = loaded.save {
+            // what it reads is shared with the model, and nobody waits for it
+            let saving = thread::Builder::new().name("packed".into()).spawn(|| save.run());
+            saving.map_err(LoadError::Thread)?;
+        }
         let shape = loaded.model.cache_shape();
         let kv_kind = config.kv_kind.unwrap_or_else(|| KvKind::of(&device));
         let cache = KvCache::new(&shape, kv_kind, config.kv_bytes, &device)?;

@@ -20,5 +20,5 @@ pub use core::{Core, CoreCard, CoreConfig, Load};
 pub use engine_kernels::{Activations, DeviceName};
 pub use event::{CoreEvent, SequenceKey};
 pub use kv::BLOCK_TOKENS;
-pub use model::{LoadError, LoadProgress};
+pub use model::{LoadError, LoadProgress, PackedDir, PackedMemory};
 pub use serve::run;

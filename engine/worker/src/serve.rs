@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info};
 
-use crate::{Activations, Core, CoreCard, CoreConfig, WorkerArgs};
+use crate::{Activations, Core, CoreCard, CoreConfig, PackedDir, WorkerArgs};
 use bench::{Bench, Order};
 use connection::Reception;
 use fault::Fault;
@@ -150,6 +150,12 @@ fn load(args: &WorkerArgs, stage: &watch::Sender<Stage>) -> Result<Core, String>
         queue_max: args.queue_max,
         draft_tokens_max: args.draft_tokens_max,
         activations: Activations::Int8,
+        packed: args.packed_dir.clone().map(|path| PackedDir {
+            path,
+            model: args.digest,
+            bytes_max: args.packed_bytes_max,
+            memory: args.packed_memory,
+        }),
     };
     let mut progress = |progress: crate::LoadProgress| {
         let total = progress.total.max(progress.done);

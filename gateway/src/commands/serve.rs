@@ -61,6 +61,13 @@ pub struct ServeArgs {
     /// File of bounds [default: limits.toml, else built in]
     #[arg(long, env = "HANSE_LIMITS", value_name = "FILE")]
     limits: Option<PathBuf>,
+    /// Folder where workers keep repacked weights for their next start [default: packed in the
+    /// data directory]
+    #[arg(long, env = "HANSE_PACKED_DIR", value_name = "FOLDER")]
+    packed_dir: Option<PathBuf>,
+    /// Keep no repacked weights: every start packs them
+    #[arg(long, conflicts_with = "packed_dir")]
+    no_packed: bool,
     #[command(flatten)]
     certs: CertsArg,
     /// Certificate chain of another CA, instead of the development CA's certificate
@@ -136,6 +143,10 @@ pub fn run(args: ServeArgs) -> anyhow::Result<()> {
         chain: served.certificate,
         key: served.key,
         worker: worker()?,
+        packed: match args.no_packed {
+            true => None,
+            false => Some(args.packed_dir.clone().unwrap_or_else(|| data.packed())),
+        },
         configuration: digests,
         settings: Settings {
             metrics: Some(args.metrics_listen),

@@ -40,6 +40,8 @@ pub struct ServeConfig {
     pub key: PathBuf,
     /// How a worker is started.
     pub worker: WorkerCommand,
+    /// Where workers keep repacked weights for their next start; nowhere if absent.
+    pub packed: Option<PathBuf>,
     /// What else is in force, by name, for the audit log: `models` and its digest, say.
     pub configuration: Vec<(&'static str, Digest)>,
     /// The bounds of the gateway.
@@ -107,6 +109,7 @@ pub async fn run(
         partitions: partitions(&config.models),
         worker: config.worker,
         run_dir: config.data.run(),
+        packed_dir: config.packed,
         limits: config.limits,
     })?;
     let (looked_at, counted) = (Arc::clone(&fleet), Arc::clone(&fleet));

@@ -64,6 +64,7 @@ impl Site {
             models: vec![model],
             worker: worker(&[]),
             run_dir: self.directory.path().join("run"),
+            packed_dir: Some(self.directory.path().join("packed")),
             limits: FleetLimits {
                 ready_wait_max: SOON,
                 failover_wait_max: SOON,

@@ -26,19 +26,20 @@ use crate::lanes::{Codes, LANES, Line};
 use crate::weight_kind::WeightKind;
 
 use super::format::{Format, ScaleNumber, Visitor, visit};
+use super::packed::Packed;
 
 pub(super) struct BlockTiles {
     pub(super) kind: WeightKind,
     pub(super) rows: usize,
     /// Groups of 32 columns.
     pub(super) blocks: usize,
-    pub(super) lines: Vec<Line>,
+    pub(super) lines: Packed<Line>,
     pub(super) scales: Scales,
 }
 
 pub(super) enum Scales {
-    Halves(Vec<[f16; LANES]>),
-    Singles(Vec<[f32; LANES]>),
+    Halves(Packed<[f16; LANES]>),
+    Singles(Packed<[f32; LANES]>),
 }
 
 impl Scales {
@@ -71,16 +72,22 @@ impl BlockTiles {
 
     pub(super) fn bytes(&self) -> usize {
         let scales = match &self.scales {
-            Scales::Halves(scales) => size_of_val(scales.as_slice()),
-            Scales::Singles(scales) => size_of_val(scales.as_slice()),
+            Scales::Halves(scales) => size_of_val(&scales[..]),
+            Scales::Singles(scales) => size_of_val(&scales[..]),
         };
-        size_of_val(self.lines.as_slice()) + scales
+        size_of_val(&self.lines[..]) + scales
     }
 
     /// Row `row` as floats.
     pub(super) fn row(&self, row: usize, out: &mut [f32]) {
         visit(self.kind, Row { tiles: self, row, out });
     }
+}
+
+/// Lines, and vectors of scales and lows, that `rows` of so many `blocks` take.
+pub(super) fn counts<F: Format>(rows: usize, blocks: usize) -> (usize, usize) {
+    let blocks = rows.div_ceil(LANES).saturating_mul(blocks);
+    (blocks.saturating_mul(F::Codes::LINES), blocks.saturating_mul(F::VECTORS))
 }
 
 struct Pack<'a> {
@@ -95,9 +102,9 @@ impl Visitor for Pack<'_> {
 
     fn visit<F: Format>(self) -> BlockTiles {
         let blocks = self.columns / 32;
-        let tiles = self.rows.div_ceil(LANES);
-        let mut lines = vec![Line([0; 64]); tiles * blocks * F::Codes::LINES];
-        let mut scales = vec![[F::Scale::from_f32(0.0); LANES]; tiles * blocks * F::VECTORS];
+        let (lines, vectors) = counts::<F>(self.rows, blocks);
+        let mut lines = vec![Line([0; 64]); lines];
+        let mut scales = vec![[F::Scale::from_f32(0.0); LANES]; vectors];
         let row_bytes = self.bytes.len() / self.rows;
         self.bytes
             .par_chunks(row_bytes * LANES)
@@ -106,7 +113,7 @@ impl Visitor for Pack<'_> {
             .for_each(|((bytes, lines), scales)| {
                 pack_tile::<F>(self.kind, bytes, row_bytes, lines, scales);
             });
-        let scales = F::Scale::wrap(scales);
+        let (lines, scales) = (lines.into(), F::Scale::wrap(scales.into()));
         BlockTiles { kind: self.kind, rows: self.rows, blocks, lines, scales }
     }
 }

@@ -10,18 +10,19 @@ use crate::weight_kind::WeightKind;
 
 use super::exact::float_dot;
 use super::integer::write;
+use super::packed::Packed;
 
 /// Tile by tile, column by column, 16 weights: one of each row.
 pub(super) struct FloatTiles {
-    rows: usize,
-    columns: usize,
-    weights: Weights,
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    pub(super) weights: Weights,
 }
 
-enum Weights {
-    F32(Vec<[f32; LANES]>),
-    F16(Vec<[f16; LANES]>),
-    BF16(Vec<[bf16; LANES]>),
+pub(super) enum Weights {
+    F32(Packed<[f32; LANES]>),
+    F16(Packed<[f16; LANES]>),
+    BF16(Packed<[bf16; LANES]>),
 }
 
 impl FloatTiles {
@@ -43,9 +44,9 @@ impl FloatTiles {
 
     pub(super) fn bytes(&self) -> usize {
         match &self.weights {
-            Weights::F32(weights) => size_of_val(weights.as_slice()),
-            Weights::F16(weights) => size_of_val(weights.as_slice()),
-            Weights::BF16(weights) => size_of_val(weights.as_slice()),
+            Weights::F32(weights) => size_of_val(&weights[..]),
+            Weights::F16(weights) => size_of_val(&weights[..]),
+            Weights::BF16(weights) => size_of_val(&weights[..]),
         }
     }
 
@@ -75,7 +76,7 @@ fn pack<T: Copy + Default, const BYTES: usize>(
     columns: usize,
     bytes: &[u8],
     read: impl Fn([u8; BYTES]) -> T,
-) -> Vec<[T; LANES]> {
+) -> Packed<[T; LANES]> {
     let (numbers, _) = bytes.as_chunks::<BYTES>();
     let rows = numbers.len() / columns;
     let mut out = vec![[T::default(); LANES]; rows.div_ceil(LANES) * columns];
@@ -85,7 +86,7 @@ fn pack<T: Copy + Default, const BYTES: usize>(
             out[row % LANES] = read(*number);
         }
     }
-    out
+    out.into()
 }
 
 struct Part<'a> {

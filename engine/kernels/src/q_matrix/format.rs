@@ -8,14 +8,15 @@ use crate::lanes::{Codes, FullBytes, LANES, Lanes, Nibbles, SmallBytes};
 use crate::weight_kind::WeightKind;
 
 use super::block_tiles::{BlockTiles, Scales};
+use super::packed::{Number, Packed};
 
 /// A number that scales are kept as.
-pub(super) trait ScaleNumber: Copy + Send + Sync + 'static {
+pub(super) trait ScaleNumber: Number {
     fn from_f32(x: f32) -> Self;
     fn to_f32(self) -> f32;
     fn load<L: Lanes>(lanes: L, from: &[Self; LANES]) -> L::F;
     fn of(tiles: &BlockTiles) -> &[[Self; LANES]];
-    fn wrap(scales: Vec<[Self; LANES]>) -> Scales;
+    fn wrap(scales: Packed<[Self; LANES]>) -> Scales;
 }
 
 /// A quantized kind.
@@ -110,7 +111,7 @@ impl ScaleNumber for f16 {
     fn of(tiles: &BlockTiles) -> &[[f16; LANES]] {
         tiles.scales.halves()
     }
-    fn wrap(scales: Vec<[f16; LANES]>) -> Scales {
+    fn wrap(scales: Packed<[f16; LANES]>) -> Scales {
         Scales::Halves(scales)
     }
 }
@@ -131,7 +132,7 @@ impl ScaleNumber for f32 {
     fn of(tiles: &BlockTiles) -> &[[f32; LANES]] {
         tiles.scales.singles()
     }
-    fn wrap(scales: Vec<[f32; LANES]>) -> Scales {
+    fn wrap(scales: Packed<[f32; LANES]>) -> Scales {
         Scales::Singles(scales)
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use engine_api::{ModelDigest, NumericsClass};
 use engine_kernels::{Activations, DeviceName, KvKind};
 
-use crate::model::LoadError;
+use crate::model::{LoadError, PackedDir};
 
 /// How to run a partition.
 #[derive(Clone, Debug)]
@@ -15,7 +15,8 @@ pub struct CoreConfig {
     pub model: PathBuf,
     /// What computes.
     pub device: DeviceName,
-    /// Memory for keys and values, in bytes; all of it is allocated at the start.
+    /// Memory for keys and values, in bytes. All of it is reserved at the start; on a CPU the
+    /// system gives each page when it is first written.
     pub kv_bytes: u64,
     /// In which type keys and values are kept; `None` for the device's own.
     pub kv_kind: Option<KvKind>,
@@ -32,6 +33,8 @@ pub struct CoreConfig {
     pub draft_tokens_max: u32,
     /// In which form activations meet quantized weights.
     pub activations: Activations,
+    /// Where packed weights are kept; nowhere if absent. Results are the same.
+    pub packed: Option<PackedDir>,
 }
 
 impl CoreConfig {

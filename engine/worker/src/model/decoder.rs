@@ -6,6 +6,7 @@ use engine_kernels::{Activations, AttentionOptions, QMatrix, RopeTable, rms_norm
 use super::attention::{Attention, Step};
 use super::design::Design;
 use super::feed_forward::FeedForward;
+use super::rotation::Turning;
 use super::sizes::Sizes;
 use super::{Batch, LoadError, Model, Setup, Weights};
 use crate::kv::{CacheShape, KvCache, LayerShape};
@@ -46,7 +47,7 @@ impl Decoder {
         setup: Setup,
         design: &Design,
         sizes: Sizes,
-        rotations: Vec<RopeTable>,
+        rotations: Vec<Turning>,
         sight: impl Fn(usize) -> Sight,
     ) -> std::result::Result<Self, LoadError> {
         let Sizes { width, vocabulary, .. } = sizes;
@@ -72,7 +73,10 @@ impl Decoder {
             embedding,
             embedding_scale: design.has_scaled_embedding.then(|| (width as f64).sqrt()),
             layers,
-            rotations,
+            rotations: rotations
+                .into_iter()
+                .map(Turning::finish)
+                .collect::<std::result::Result<_, _>>()?,
             norm,
             head,
             logit_cap: weights.float_if_any("final_logit_softcapping")?,

@@ -158,6 +158,10 @@ pub enum LoadError {
     #[error("cannot use the device")]
     Device(#[source] DeviceError),
 
+    /// A thread that helps with loading did not start.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+
     /// The threads of the kernels did not start.
     #[error("cannot start the threads of the kernels")]
     Threads(#[source] ThreadsError),

@@ -1,14 +1,24 @@
 //! The one place where memory is mapped.
 
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Mutex;
+use std::thread;
 
-use memmap2::Mmap;
+use engine_kernels::Unchanging;
+use memmap2::{Advice, Mmap, MmapMut, UncheckedAdvice};
 
 use super::LoadError;
 
-/// A model file's bytes, read by the operating system when they are needed.
-pub(super) struct MappedFile(Mmap);
+/// Bytes that one thread copies at a time: a large page.
+const COPY_BYTES: usize = 2 << 20;
+
+/// A file's bytes, read by the operating system when they are needed.
+pub(super) struct MappedFile {
+    map: Mmap,
+    file: File,
+}
 
 impl MappedFile {
     /// Maps a whole file.
@@ -17,18 +27,81 @@ impl MappedFile {
         if !file.metadata().map_err(LoadError::File)?.is_file() {
             return Err(LoadError::NotAFile);
         }
+        Self::of(file).map_err(LoadError::File)
+    }
+
+    /// Maps a whole file that is open for reading.
+    pub(super) fn of(file: File) -> std::io::Result<Self> {
         // SAFETY: nobody may change the file while it is mapped, since the bytes behind `&[u8]`
-        // would change. Model files are written under another name and renamed when they are
-        // complete; nothing of ours opens one for writing, and an update is a new file. The
-        // mapping is private and read-only, and it ends with the loading of the model: the
-        // kernels keep repacked copies.
+        // would change. Model files and files of packed weights are written under another name
+        // and renamed when they are complete; nothing of ours opens one for writing, and an
+        // update is a new file. The mapping is private and read-only.
         #[allow(unsafe_code)]
         let map = unsafe { Mmap::map(&file) };
-        Ok(Self(map.map_err(LoadError::File)?))
+        Ok(Self { map: map?, file })
+    }
+
+    /// A copy of a whole file in memory of our own, in pages as large as the system has them.
+    /// Several threads read it.
+    pub(super) fn copied(file: File, threads: usize) -> std::io::Result<Self> {
+        let length = usize::try_from(file.metadata()?.len()).map_err(std::io::Error::other)?;
+        let mut copy = MmapMut::map_anon(length)?;
+        // a system without such pages takes small ones
+        let _ = copy.advise(Advice::HugePage);
+        let parts = Mutex::new(copy.chunks_mut(COPY_BYTES).enumerate());
+        let read_one = || {
+            let next = parts.lock().expect("no thread panics with it").next();
+            next.map(|(number, part)| file.read_exact_at(part, (number * COPY_BYTES) as u64))
+        };
+        let read_all = || std::iter::from_fn(read_one).collect::<std::io::Result<()>>();
+        thread::scope(|scope| {
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(read_all)).collect();
+            let own = read_all();
+            let joined = others.into_iter().map(|other| other.join().expect("reading is no panic"));
+            joined.chain([own]).collect::<std::io::Result<()>>()
+        })?;
+        Ok(Self { map: copy.make_read_only()?, file })
     }
 
     /// The content.
     pub(super) fn bytes(&self) -> &[u8] {
-        &self.0
+        &self.map
+    }
+
+    /// The file, for reading without the mapping.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Has the system read a part at once, which is quicker than page by page.
+    pub(super) fn populate(&self, start: usize, length: usize) {
+        // an old kernel does not know how, and reads the pages when they are touched
+        let _ = self.map.advise_range(Advice::PopulateRead, start, length);
+    }
+
+    /// Gives the memory of a part back: it is read from the file again if it is touched again.
+    pub(super) fn release(&self, part: &[u8]) {
+        let start = part.as_ptr().addr().wrapping_sub(self.map.as_ptr().addr());
+        if part.is_empty() || start.checked_add(part.len()).is_none_or(|end| end > self.map.len()) {
+            return;
+        }
+        // SAFETY: `DontNeed` drops pages of a mapping that is private and was never written: what
+        // is read there afterwards comes from the file, and is the same.
+        #[allow(unsafe_code)]
+        let released = unsafe {
+            self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, start, part.len())
+        };
+        // it is an advice; without it the pages go with the mapping
+        let _ = released;
     }
 }
+
+impl AsRef<[u8]> for MappedFile {
+    fn as_ref(&self) -> &[u8] {
+        &self.map
+    }
+}
+
+// SAFETY: a mapping stays where it is until it is dropped, and nobody changes the file (see `of`).
+#[allow(unsafe_code)]
+unsafe impl Unchanging for MappedFile {}

@@ -12,6 +12,7 @@ use engine_text::GgufHeader;
 use safetensors::{Dtype, SafeTensors};
 
 use super::LoadError;
+use super::file::MappedFile;
 use super::source::{Found, Source};
 
 const WHOLE: &str = "model.safetensors";
@@ -42,6 +43,16 @@ pub(super) fn shards(folder: &Path) -> Result<Vec<PathBuf>, LoadError> {
     }
 }
 
+/// What of a file is no tensor: all of it, or the list at the beginning of a shard.
+pub(super) fn head_of<'a>(name: &str, bytes: &'a [u8]) -> &'a [u8] {
+    if !name.ends_with(".safetensors") {
+        return bytes;
+    }
+    let list = bytes.first_chunk().map_or(0, |length| u64::from_le_bytes(*length));
+    let end = usize::try_from(list).unwrap_or(usize::MAX).saturating_add(8).min(bytes.len());
+    &bytes[..end]
+}
+
 /// The head and the shards of a folder.
 pub(super) struct FolderSource<'a> {
     header: &'a GgufHeader,
@@ -51,15 +62,17 @@ pub(super) struct FolderSource<'a> {
     places: HashMap<String, usize>,
     /// Lists of the settings as tensors: name and bytes.
     lists: Vec<(&'static str, Vec<u8>)>,
+    /// All files, and their bytes together.
+    files: &'a [MappedFile],
     bytes: u64,
 }
 
 impl<'a> FolderSource<'a> {
-    /// Over the shards' names and bytes. `bytes` are those of all files, for progress.
+    /// Over the shards' names and bytes, which are among those of all `files`.
     pub(super) fn new(
         header: &'a GgufHeader,
         shards: &[(String, &'a [u8])],
-        bytes: u64,
+        files: &'a [MappedFile],
     ) -> Result<Self, LoadError> {
         let architecture = header.text("general.architecture").unwrap_or_default();
         let mut places = HashMap::new();
@@ -79,7 +92,8 @@ impl<'a> FolderSource<'a> {
             Some((name, numbers.iter().flat_map(|number| number.to_le_bytes()).collect()))
         };
         let lists = FACTORS.into_iter().filter_map(list).collect();
-        Ok(Self { header, architecture, shards: parsed, places, lists, bytes })
+        let bytes = files.iter().map(|file| file.bytes().len() as u64).sum();
+        Ok(Self { header, architecture, shards: parsed, places, lists, files, bytes })
     }
 
     fn key(&self, key: &str) -> String {
@@ -138,6 +152,11 @@ impl Source for FolderSource<'_> {
     fn tensor_names(&self) -> Vec<&str> {
         let names = self.places.keys().map(String::as_str);
         names.filter(|name| !name.ends_with(".rotary_emb.inv_freq")).collect()
+    }
+
+    fn release(&self, bytes: &[u8]) {
+        // only the file that has them does anything
+        self.files.iter().for_each(|file| file.release(bytes));
     }
 
     fn bytes(&self) -> u64 {

@@ -1,12 +1,13 @@
 //! Gemma 3 (arXiv 2503.19786), its text half: of six layers five see a window only and turn positions
 //! by a base of their own; norms on both sides of each half and on heads; GELU; scaled embeddings.
 
-use engine_kernels::{AttentionOptions, Gate, RopeScaling, RopeTable};
+use engine_kernels::{AttentionOptions, Gate, RopeScaling};
 
 use super::decoder::{Decoder, Sight};
 use super::design::Design;
+use super::rotation::{self, Turning};
 use super::sizes::{Sizes, window};
-use super::{LoadError, Setup, Weights, rotation};
+use super::{LoadError, Setup, Weights};
 
 const DESIGN: Design = Design {
     has_head_norms: true,
@@ -34,11 +35,11 @@ pub(super) fn read(weights: &mut Weights<'_>, setup: Setup) -> Result<Decoder, L
     // what scales the rotations of a long context is for the layers that see it
     let rotations = vec![
         rotation::read(weights, DESIGN.style, &sizes)?,
-        RopeTable::new(
+        Turning::start(
             DESIGN.style,
             sizes.head_width,
             local_base,
-            &RopeScaling::None,
+            RopeScaling::None,
             sizes.context,
         )?,
     ];

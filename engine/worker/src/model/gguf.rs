@@ -4,19 +4,20 @@ use engine_kernels::WeightKind;
 use engine_text::GgufHeader;
 
 use super::LoadError;
+use super::file::MappedFile;
 use super::source::{Found, Source};
 
 /// The head and the bytes of a file.
 pub(super) struct GgufSource<'a> {
     header: &'a GgufHeader,
-    bytes: &'a [u8],
+    file: &'a MappedFile,
     architecture: Option<&'a str>,
 }
 
 impl<'a> GgufSource<'a> {
-    /// Over the whole file's bytes.
-    pub(super) fn new(header: &'a GgufHeader, bytes: &'a [u8]) -> Self {
-        Self { header, bytes, architecture: header.text("general.architecture") }
+    /// Over the whole file.
+    pub(super) fn new(header: &'a GgufHeader, file: &'a MappedFile) -> Self {
+        Self { header, file, architecture: header.text("general.architecture") }
     }
 }
 
@@ -55,7 +56,7 @@ impl Source for GgufSource<'_> {
         let kind = WeightKind::from_ggml_id(entry.kind.id())
             .map_err(|source| LoadError::Weights { name: name.to_owned(), source })?;
         let range = entry.bytes.start as usize..entry.bytes.end as usize;
-        let bytes = self.bytes.get(range).expect("the header's ranges lie within the file");
+        let bytes = self.file.bytes().get(range).expect("the header's ranges lie within the file");
         Ok(Some(Found { kind, shape: entry.shape.clone(), bytes }))
     }
 
@@ -63,8 +64,12 @@ impl Source for GgufSource<'_> {
         self.header.tensors().iter().map(|tensor| tensor.name.as_str()).collect()
     }
 
+    fn release(&self, bytes: &[u8]) {
+        self.file.release(bytes);
+    }
+
     fn bytes(&self) -> u64 {
-        self.bytes.len() as u64
+        self.file.bytes().len() as u64
     }
 
     /// llama.cpp's converter permutes them, for `llama` alone.

@@ -1,5 +1,7 @@
 //! Rotary positions, as the metadata describes them.
 
+use std::thread::{Builder, JoinHandle};
+
 use engine_kernels::{RopeScaling, RopeStyle, RopeTable};
 
 use super::sizes::{CONTEXT_MAX, Sizes};
@@ -8,12 +10,36 @@ use super::{LoadError, Weights};
 /// The base where a file names none.
 pub(super) const BASE: f32 = 10_000.0;
 
+/// A table that is computed while weights are read: it has an angle for each position of the
+/// context.
+pub(super) struct Turning(JoinHandle<candle_core::Result<RopeTable>>);
+
+impl Turning {
+    /// Begins with a table of `positions` for heads of which `width` elements are turned.
+    pub(super) fn start(
+        style: RopeStyle,
+        width: usize,
+        base: f32,
+        scaling: RopeScaling,
+        positions: usize,
+    ) -> Result<Self, LoadError> {
+        let compute = move || RopeTable::new(style, width, base, &scaling, positions);
+        Builder::new().name("angles".into()).spawn(compute).map(Self).map_err(LoadError::Thread)
+    }
+
+    /// Waits for the table.
+    pub(super) fn finish(self) -> Result<RopeTable, LoadError> {
+        let table = self.0.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok(table?)
+    }
+}
+
 /// The table of a model whose layers all turn alike.
 pub(super) fn read(
     weights: &mut Weights<'_>,
     style: RopeStyle,
     sizes: &Sizes,
-) -> Result<RopeTable, LoadError> {
+) -> Result<Turning, LoadError> {
     let key = "rope.dimension_count";
     let width = weights.count_or(key, sizes.head_width, sizes.head_width)?;
     if !width.is_multiple_of(2) {
@@ -21,7 +47,7 @@ pub(super) fn read(
     }
     let base = weights.float_or("rope.freq_base", BASE)?;
     let scaling = scaling(weights, width, sizes.context)?;
-    Ok(RopeTable::new(style, width, base, &scaling, sizes.context)?)
+    Turning::start(style, width, base, scaling, sizes.context)
 }
 
 /// How the first `width` elements of heads are turned in a context of that many positions.

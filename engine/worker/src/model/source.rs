@@ -45,6 +45,9 @@ pub(super) trait Source {
     /// The names of all tensors, as the operator finds them.
     fn tensor_names(&self) -> Vec<&str>;
 
+    /// The bytes of a tensor are not read any more, as far as is known: their memory may go.
+    fn release(&self, bytes: &[u8]);
+
     /// Bytes of the files.
     fn bytes(&self) -> u64;
 

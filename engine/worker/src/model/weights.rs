@@ -6,8 +6,10 @@ use std::ops::Range;
 use candle_core::{Device, Tensor};
 use engine_kernels::QMatrix;
 
+use super::LoadError;
+use super::digest::Meter;
+use super::packed::{Packing, Place};
 use super::source::{Found, Source};
-use super::{LoadError, LoadProgress};
 
 /// Reads weights by name. Every tensor has to be asked for: one that nobody asks for would
 /// change the results if it were understood.
@@ -16,18 +18,19 @@ pub(super) struct Weights<'a> {
     /// Where the weights go.
     device: &'a Device,
     read: HashSet<String>,
-    done: u64,
-    progress: &'a mut dyn FnMut(LoadProgress),
+    meter: Meter<'a>,
+    packing: Packing,
 }
 
 impl<'a> Weights<'a> {
-    /// Over a source whose digest has been computed.
+    /// Over a source, whose matrices may have been packed before.
     pub(super) fn new(
         source: &'a dyn Source,
         device: &'a Device,
-        progress: &'a mut dyn FnMut(LoadProgress),
+        meter: Meter<'a>,
+        packing: Packing,
     ) -> Self {
-        Self { source, device, read: HashSet::new(), done: source.bytes(), progress }
+        Self { source, device, read: HashSet::new(), meter, packing }
     }
 
     /// Where the weights come from.
@@ -136,13 +139,27 @@ impl<'a> Weights<'a> {
         // rows of every kind are whole blocks, or the whole would not be sound
         let row = bytes.len() / all;
         let part_bytes = &bytes[part.start * row..part.end * row];
-        QMatrix::on_device(self.device, kind, part.len(), columns, part_bytes)
-            .map_err(|source| LoadError::Weights { name: self.source.tensor_name(name), source })
+        let (first, rows) = (part.start, part.len());
+        let place = Place { name: name.to_owned(), first, rows, columns, kind };
+        let matrix = match self.packing.get(&place) {
+            Some(matrix) => matrix,
+            None => {
+                let matrix =
+                    QMatrix::on_device(self.device, kind, rows, columns, part_bytes).map_err(
+                        |source| LoadError::Weights { name: self.source.tensor_name(name), source },
+                    )?;
+                self.source.release(part_bytes);
+                matrix
+            }
+        };
+        self.packing.keep(place, &matrix);
+        Ok(matrix)
     }
 
     /// A vector of so many values, as floats.
     pub(super) fn vector(&mut self, name: &str, length: usize) -> Result<Tensor, LoadError> {
         let Found { kind, bytes, .. } = self.take(name, &[length as u64])?;
+        self.packing.see(bytes);
         let row = QMatrix::on_device(self.device, kind, 1, length, bytes)
             .map_err(|source| LoadError::Weights { name: self.source.tensor_name(name), source })?;
         Ok(row.rows(&[0])?.reshape(length)?)
@@ -158,11 +175,11 @@ impl<'a> Weights<'a> {
     }
 
     /// Checks that every tensor of the file was read.
-    pub(super) fn finish(self) -> Result<(), LoadError> {
+    pub(super) fn finish(self) -> Result<(Meter<'a>, Packing), LoadError> {
         let names = self.source.tensor_names();
         match names.into_iter().find(|name| !self.read.contains(*name)) {
             Some(name) => Err(LoadError::UnknownTensor { name: name.to_owned() }),
-            None => Ok(()),
+            None => Ok((self.meter, self.packing)),
         }
     }
 
@@ -179,10 +196,8 @@ impl<'a> Weights<'a> {
             return Err(LoadError::Shape { name, found: found.shape, expected });
         }
         // parts of one matrix are read in several turns
-        if self.read.insert(name) {
-            self.done += found.bytes.len() as u64;
-        }
-        (self.progress)(LoadProgress { done: self.done, total: 2 * self.source.bytes() });
+        let bytes = if self.read.insert(name) { found.bytes.len() as u64 } else { 0 };
+        self.meter.add(bytes);
         Ok(found)
     }
 

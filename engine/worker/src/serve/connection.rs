@@ -96,7 +96,11 @@ impl Reception {
             };
             up.send(frame).await.ok()?;
             stages.changed().await.ok()?;
-            sleep(PROGRESS_EVERY).await;
+            // progress is told now and then, the end of loading at once
+            let ended = stages.wait_for(|stage| !matches!(stage, Stage::Loading(_)));
+            if let Ok(Err(_)) = timeout(PROGRESS_EVERY, ended).await {
+                return None;
+            }
         }
     }
 

@@ -169,6 +169,7 @@ impl Bench {
             queue_max: QUEUE_MAX,
             draft_tokens_max: CoreConfig::DRAFT_TOKENS_MAX,
             activations: Activations::Int8,
+            packed: None,
         };
         let core = Core::load(&config, &mut |_| {}).unwrap();
         Self { core, outcomes: BTreeMap::new() }

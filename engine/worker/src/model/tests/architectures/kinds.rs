@@ -7,6 +7,7 @@ use candle_core::quantized::gguf_file::{Content, write};
 use candle_core::quantized::{GgmlDType, QTensor};
 
 use super::*;
+use engine_api::ModelDigest;
 
 const KINDS: [GgmlDType; 13] = [
     GgmlDType::F32,
@@ -61,5 +62,38 @@ fn every_type_is_read_as_candle_reads_it() {
         });
         let away = distance(&floats[49], &packed[49]);
         assert!(away < 1e-3, "{kind:?}: {away}");
+    }
+}
+
+/// Packed by a first start and mapped by a second one, each type gives the same bits.
+#[test]
+fn every_type_is_the_same_from_packed_weights() {
+    let model = TinyModel { width: 256, feed_forward: 256, layers: 1, ..tiny(Architecture::Llama) };
+    let file = tempfile::NamedTempFile::new().unwrap();
+    model.write(file.path()).unwrap();
+    let mut source = File::open(file.path()).unwrap();
+    let plain = Content::read(&mut source).unwrap();
+    let prompt = &prompt(&model)[..20];
+    for kind in KINDS {
+        let [file, _] = written(&plain, &mut source, kind);
+        let folder = tempfile::tempdir().unwrap();
+        let mut dir = PackedDir {
+            path: folder.path().into(),
+            model: ModelDigest([0; 32]),
+            bytes_max: 1 << 30,
+            memory: PackedMemory::Shared,
+        };
+        for activations in [Activations::F32, Activations::Int8] {
+            let setup = Setup { device: DeviceName::Cpu, ..setup(activations) };
+            let plain = load(file.path(), setup, &mut |_| {}).unwrap();
+            dir.model = ModelDigest(plain.digest);
+            let expected = logits(&*plain.model, prompt, &[20]);
+            for is_first in [activations == Activations::F32, false] {
+                let mut loaded = load_packed(file.path(), setup, Some(&dir), &mut |_| {}).unwrap();
+                assert_eq!(loaded.save.is_some(), is_first, "{kind:?} {activations:?}");
+                assert!(logits(&*loaded.model, prompt, &[20]) == expected, "{kind:?}");
+                loaded.save.take().map(|save| save.run());
+            }
+        }
     }
 }
