@@ -52,6 +52,8 @@ pub struct Parts {
 /// The bounds of a gateway.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// Threads for connections, and as many for reading requests and prompts.
+    pub threads_max: usize,
     /// Of connections.
     pub edge: Bounds,
     /// Of requests.
@@ -73,6 +75,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            threads_max: 8,
             edge: Bounds::default(),
             api: ApiBounds::default(),
             requests_max: 2048,

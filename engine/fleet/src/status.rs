@@ -83,6 +83,10 @@ pub struct PartitionCounters {
     pub prefix_queries: u64,
     /// Prompt tokens that were found there.
     pub prefix_hits: u64,
+    /// Tokens that were guessed to follow, and checked.
+    pub drafted: u64,
+    /// Those of them that were right.
+    pub accepted: u64,
 }
 
 impl PartitionCounters {
@@ -95,6 +99,8 @@ impl PartitionCounters {
             generation_tokens: sum(self.generation_tokens, one.generation_tokens),
             prefix_queries: sum(self.prefix_queries, one.prefix_queries),
             prefix_hits: sum(self.prefix_hits, one.prefix_hits),
+            drafted: sum(self.drafted, one.drafted),
+            accepted: sum(self.accepted, one.accepted),
         }
     }
 }

@@ -23,6 +23,7 @@ mod attention;
 #[cfg(any(feature = "cuda", test))]
 mod cuda;
 mod device;
+mod exponents;
 mod float;
 mod gate;
 mod ggml;
@@ -43,6 +44,7 @@ mod weight_kind;
 pub use activations::Activations;
 pub use attention::{AttentionBatch, AttentionOptions, AttentionRow, BatchError, paged_attention};
 pub use device::{DeviceError, DeviceName};
+pub use exponents::{SPAN, Weights, exponent};
 pub use float::exp;
 pub use gate::{Gate, gated};
 pub use kv_cache::{BLOCK_TOKENS, KvKind, Turn, key_cache, value_cache, write_keys, write_values};

@@ -158,6 +158,10 @@ pub struct Counters {
     pub prefix_queries: u64,
     /// Prompt tokens that were found there.
     pub prefix_hits: u64,
+    /// Tokens that were guessed to follow, and checked.
+    pub drafted: u64,
+    /// Those of them that were right.
+    pub accepted: u64,
 }
 
 /// A sign of life of the thread that computes.

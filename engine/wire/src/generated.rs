@@ -393,6 +393,12 @@ pub struct Counters {
     /// tokens
     #[prost(uint64, tag = "5")]
     pub prefix_hits: u64,
+    /// tokens that were guessed to follow, and checked
+    #[prost(uint64, tag = "6")]
+    pub drafted: u64,
+    /// those of them that were right
+    #[prost(uint64, tag = "7")]
+    pub accepted: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Heartbeat {

@@ -22,6 +22,7 @@ use crate::event::{CoreEvent, SequenceKey};
 use crate::kv::{BLOCK_TOKENS, Chain, KvCache, Root};
 use crate::model::{self, LoadError, LoadProgress, Model, Setup};
 use crate::request::{Bounds, Request};
+use crate::sampler::Scratch;
 use crate::scheduler::{Arrival, Refusal, Scheduler, SequenceId};
 use drafts::Drafts;
 
@@ -41,6 +42,7 @@ pub struct Core {
     numbers: HashMap<SequenceKey, u64>,
     next_number: u64,
     drafts: Drafts,
+    scratch: Scratch,
     /// When the scheduler's clock was at zero.
     started: Instant,
     /// Events that the next step brings along.
@@ -97,6 +99,7 @@ impl Core {
             numbers: HashMap::new(),
             next_number: 0,
             drafts: Drafts::new(config.draft_tokens_max),
+            scratch: Scratch::default(),
             started: Instant::now(),
             pending: Vec::new(),
             prompt_tokens: 0,
@@ -189,6 +192,8 @@ impl Core {
             generation_tokens: self.generation_tokens,
             prefix_queries: counters.prefix_queries,
             prefix_hits: counters.prefix_hits,
+            drafted: self.drafts.counts().drafted,
+            accepted: self.drafts.counts().accepted,
         }
     }
 

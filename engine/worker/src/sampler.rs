@@ -8,14 +8,18 @@
 //! penalties; the likeliest token where the temperature is 0; else temperature, min-p, top-k,
 //! top-p, and the draw.
 
-mod arithmetic;
+mod logarithm;
 mod logprobs;
 mod nucleus;
+mod peak;
 mod philox;
 
 use std::collections::BTreeMap;
 
 use engine_api::{Sampling, TokenId};
+use engine_kernels::Weights;
+
+use peak::{are_finite, argmax};
 
 pub(crate) use logprobs::{Candidate, Logprobs};
 
@@ -59,14 +63,31 @@ pub(crate) struct Drawn {
     pub(crate) logprobs: Option<Logprobs>,
 }
 
+/// Memory that draws use one after the other. What is in it means nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    adjusted: Vec<f32>,
+    weights: Weights,
+    order: Vec<u32>,
+}
+
 impl Draw<'_> {
     /// Draws from logits, one a token of the vocabulary.
-    pub(crate) fn from(&self, logits: &[f32], sampling: &Sampling) -> Result<Drawn, NotFinite> {
-        if !logits.iter().all(|logit| logit.is_finite()) {
+    pub(crate) fn from(
+        &self,
+        logits: &[f32],
+        sampling: &Sampling,
+        scratch: &mut Scratch,
+    ) -> Result<Drawn, NotFinite> {
+        if !are_finite(logits) {
             return Err(NotFinite);
         }
-        let adjusted = self.adjust(logits, sampling);
-        let best = argmax(&adjusted);
+        let Scratch { adjusted, weights, order } = scratch;
+        let adjusted = match self.adjusts(sampling) {
+            true => self.adjust(logits, sampling, adjusted),
+            false => logits,
+        };
+        let best = argmax(adjusted);
         // everything is barred, or a penalty led out of the range
         if !adjusted[best].is_finite() {
             return Err(NotFinite);
@@ -75,20 +96,35 @@ impl Draw<'_> {
             best
         } else {
             let uniform = philox::uniform(sampling.seed.0, self.choice, self.index);
-            nucleus::draw(&adjusted, adjusted[best], sampling, uniform)
+            nucleus::draw(adjusted, best, sampling, uniform, weights, order)
         };
         let id = TokenId(index as u32);
-        let logprobs = sampling.logprobs.map(|top| Logprobs::of(logits, id, top.get()));
+        let logprobs = sampling.logprobs.map(|top| Logprobs::of(logits, id, top.get(), weights));
         Ok(Drawn { id, logprobs })
     }
 
+    /// Whether anything changes the logits.
+    fn adjusts(&self, sampling: &Sampling) -> bool {
+        let penalties = [sampling.frequency_penalty, sampling.presence_penalty];
+        sampling.logit_bias.iter().next().is_some()
+            || sampling.repetition_penalty.get() != 1.0
+            || penalties.iter().any(|penalty| penalty.get() != 0.0)
+            || !self.barred.is_empty()
+    }
+
     /// Bias, repetition penalty, the other penalties (OpenAI's formula) and bars, in this order.
-    fn adjust(&self, logits: &[f32], sampling: &Sampling) -> Vec<f32> {
-        let mut adjusted = logits.to_vec();
+    fn adjust<'a>(
+        &self,
+        logits: &[f32],
+        sampling: &Sampling,
+        adjusted: &'a mut Vec<f32>,
+    ) -> &'a [f32] {
+        adjusted.clear();
+        adjusted.extend_from_slice(logits);
         for (id, bias) in sampling.logit_bias.iter() {
             adjusted[id.index()] += bias;
         }
-        self.penalize_repetition(&mut adjusted, sampling.repetition_penalty.get());
+        self.penalize_repetition(adjusted, sampling.repetition_penalty.get());
         let frequency = sampling.frequency_penalty.get();
         let presence = sampling.presence_penalty.get();
         if frequency != 0.0 || presence != 0.0 {
@@ -115,17 +151,6 @@ impl Draw<'_> {
             }
         }
     }
-}
-
-/// Index of the largest value; ties go to the lowest.
-fn argmax(values: &[f32]) -> usize {
-    let mut best = 0;
-    for (index, value) in values.iter().enumerate() {
-        if *value > values[best] {
-            best = index;
-        }
-    }
-    best
 }
 
 #[cfg(test)]

@@ -188,9 +188,9 @@ impl Scheduler {
         }
     }
 
-    /// A step of so many tokens took so long.
-    pub(crate) fn observe(&mut self, tokens: u32, took: Duration) {
-        self.pace.observe(tokens, took);
+    /// What was planned took so long.
+    pub(crate) fn observe(&mut self, plan: &Plan, took: Duration) {
+        self.pace.observe(plan, took);
     }
 
     /// The blocks of a running sequence, by group.

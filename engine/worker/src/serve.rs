@@ -32,8 +32,6 @@ use fault::Fault;
 const ORDERS_MAX: usize = 256;
 /// How long a worker that cannot start stays to say why.
 const REFUSAL_MAX: Duration = Duration::from_secs(5);
-/// Threads of everything but computing.
-const WIRE_THREADS: usize = 1;
 
 /// How far a worker is.
 #[derive(Clone, PartialEq, Debug)]
@@ -50,9 +48,8 @@ pub fn run(args: WorkerArgs) -> anyhow::Result<()> {
         let socket = args.socket.clone();
         thread::Builder::new().name("stdin".into()).spawn(move || exit_with_stdin(&socket))?;
     }
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WIRE_THREADS)
-        .thread_name("wire")
+    // everything but computing happens on this one thread, which seldom has anything to do
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?

@@ -16,6 +16,7 @@ use clap::Args;
 use engine_api::ModelId;
 use engine_fleet::{FleetModel, WorkerCommand};
 use policy::Policies;
+use tokio::runtime::Runtime;
 
 use super::client_card::{ClientCard, base_url};
 use super::{CertsArg, DataArg, ModelsArg};
@@ -33,6 +34,9 @@ pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCA
 /// Where metrics are read when nothing else is said: the port that OpenTelemetry's exporters for
 /// Prometheus have.
 const DEFAULT_METRICS_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
+
+/// Threads for reading requests and prompts, at least: names are looked up there too, which may hang.
+const BLOCKING_MIN: usize = 4;
 
 /// Arguments of `gateway serve`.
 #[derive(Args, Debug)]
@@ -157,10 +161,7 @@ pub fn run(args: ServeArgs) -> anyhow::Result<()> {
     let (told, announced) = (data.clone(), data.clone());
     let bound = move |address| tell_clients(&told, address);
     let ready = move |address| announce(&announced, address, &first_model, has_key);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
+    let runtime = runtime(config.settings.threads_max).context("cannot start the runtime")?;
     runtime.block_on(async {
         if let Some(certs) = renewed {
             tokio::spawn(renewal::watch(data, certs));
@@ -168,6 +169,19 @@ pub fn run(args: ServeArgs) -> anyhow::Result<()> {
         server::run(config, bound, ready).await
     })?;
     Ok(())
+}
+
+/// Threads of our own. The cores are the workers' first, and what we do for a token takes a small
+/// part of what they do.
+fn runtime(threads_max: usize) -> std::io::Result<Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = threads_max.clamp(1, (cores / 2).max(1));
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        // what is read there is parsed, rendered and tokenized, which takes all of a core
+        .max_blocking_threads(threads.max(BLOCKING_MIN))
+        .enable_all()
+        .build()
 }
 
 /// Finds out now, not after everything was fetched and loaded.

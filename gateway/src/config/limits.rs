@@ -17,6 +17,8 @@ const DEFAULT: &str = include_str!("../../../limits.toml");
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LimitsConfig {
+    /// Threads for connections, and as many for reading requests and prompts.
+    pub threads_max: Option<NonZeroU16>,
     /// Connections at once; more wait in the kernel's backlog.
     pub connections_max: Option<NonZeroU32>,
     /// For a TLS handshake.
@@ -75,6 +77,7 @@ impl LimitsConfig {
     /// The bounds of the gateway.
     pub fn settings(&self) -> Settings {
         let mut settings = Settings::default();
+        set(&mut settings.threads_max, self.threads_max.map(|n| n.get().into()));
         let (edge, api) = (&mut settings.edge, &mut settings.api);
         set(&mut edge.connections_max, self.connections_max.map(|n| n.get() as usize));
         set(&mut edge.handshake_max, seconds(self.handshake_seconds_max));

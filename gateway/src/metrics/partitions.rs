@@ -22,7 +22,7 @@ const GAUGES: [Reading<f64>; 4] = [
 ];
 
 /// `_total` is added when they are written.
-const COUNTERS: [Reading<u64>; 6] = [
+const COUNTERS: [Reading<u64>; 8] = [
     ("vllm:prefix_cache_queries", "Prompt tokens looked up in the prefix cache", |one| {
         one.done.prefix_queries
     }),
@@ -36,6 +36,14 @@ const COUNTERS: [Reading<u64>; 6] = [
         one.done.prompt_tokens
     }),
     ("vllm:generation_tokens", "Tokens that were drawn", |one| one.done.generation_tokens),
+    (
+        "vllm:spec_decode_num_draft_tokens",
+        "Tokens that were guessed to follow, and checked",
+        |one| one.done.drafted,
+    ),
+    ("vllm:spec_decode_num_accepted_tokens", "Guessed tokens that were right", |one| {
+        one.done.accepted
+    }),
     ("hanse_worker_restarts", "Starts of the partition's worker after the first", |one| {
         one.epoch.0.saturating_sub(1)
     }),

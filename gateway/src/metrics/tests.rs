@@ -37,6 +37,8 @@ fn status() -> PartitionStatus {
             generation_tokens: 9,
             prefix_queries: 11,
             prefix_hits: 10,
+            drafted: 16,
+            accepted: 17,
         },
     }
 }
@@ -71,6 +73,8 @@ fn what_workers_say_is_written() {
         ("vllm:generation_tokens_total", "9"),
         ("vllm:prefix_cache_queries_total", "11"),
         ("vllm:prefix_cache_hits_total", "10"),
+        ("vllm:spec_decode_num_draft_tokens_total", "16"),
+        ("vllm:spec_decode_num_accepted_tokens_total", "17"),
         ("hanse_worker_up", "1.0"),
         ("hanse_worker_restarts_total", "2"),
     ] {

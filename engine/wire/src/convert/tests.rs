@@ -191,15 +191,19 @@ fn welcome() -> impl Strategy<Value = Welcome> {
 }
 
 fn load() -> impl Strategy<Value = Load> {
-    let counters = any::<[u64; 5]>().prop_map(
-        |[preemptions, prompt_tokens, generation_tokens, prefix_queries, prefix_hits]| Counters {
+    let counters = any::<[u64; 7]>().prop_map(|[preemptions, tokens @ ..]| {
+        let [prompt_tokens, generation_tokens, prefix_queries, prefix_hits, drafted, accepted] =
+            tokens;
+        Counters {
             preemptions,
             prompt_tokens,
             generation_tokens,
             prefix_queries,
             prefix_hits,
-        },
-    );
+            drafted,
+            accepted,
+        }
+    });
     (any::<[u32; 6]>(), counters).prop_map(|([running, waiting, blocks @ ..], counters)| {
         let blocks_total = blocks.into_iter().max().unwrap_or_default();
         let [blocks_used, blocks_cached, blocks_pinned, _] = blocks;

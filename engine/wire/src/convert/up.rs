@@ -132,9 +132,24 @@ impl TryFrom<proto::Load> for Load {
 
 impl From<Counters> for proto::Counters {
     fn from(counters: Counters) -> Self {
-        let Counters { preemptions, prompt_tokens, generation_tokens, prefix_queries, prefix_hits } =
-            counters;
-        Self { preemptions, prompt_tokens, generation_tokens, prefix_queries, prefix_hits }
+        let Counters {
+            preemptions,
+            prompt_tokens,
+            generation_tokens,
+            prefix_queries,
+            prefix_hits,
+            drafted,
+            accepted,
+        } = counters;
+        Self {
+            preemptions,
+            prompt_tokens,
+            generation_tokens,
+            prefix_queries,
+            prefix_hits,
+            drafted,
+            accepted,
+        }
     }
 }
 
@@ -146,8 +161,18 @@ impl From<proto::Counters> for Counters {
             generation_tokens,
             prefix_queries,
             prefix_hits,
+            drafted,
+            accepted,
         } = counters;
-        Self { preemptions, prompt_tokens, generation_tokens, prefix_queries, prefix_hits }
+        Self {
+            preemptions,
+            prompt_tokens,
+            generation_tokens,
+            prefix_queries,
+            prefix_hits,
+            drafted,
+            accepted,
+        }
     }
 }
 

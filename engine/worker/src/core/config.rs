@@ -99,4 +99,8 @@ pub struct Load {
     pub prefix_queries: u64,
     /// Prompt tokens that were found there.
     pub prefix_hits: u64,
+    /// Tokens that were guessed to follow, and checked.
+    pub drafted: u64,
+    /// Those of them that were right.
+    pub accepted: u64,
 }

@@ -24,6 +24,16 @@ pub(super) struct Drafts {
     /// Guesses about one sequence at a time, at most.
     tokens_max: u32,
     sequences: HashMap<SequenceId, Drafter>,
+    counts: DraftCounts,
+}
+
+/// What came of all guesses since the start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct DraftCounts {
+    /// Tokens that were guessed, and checked.
+    pub(super) drafted: u64,
+    /// Those that were right.
+    pub(super) accepted: u64,
 }
 
 /// What is guessed of one sequence.
@@ -45,7 +55,7 @@ struct Drafter {
 impl Drafts {
     /// No guesses yet.
     pub(super) fn new(tokens_max: u32) -> Self {
-        Self { tokens_max, sequences: HashMap::new() }
+        Self { tokens_max, sequences: HashMap::new(), counts: DraftCounts::default() }
     }
 
     /// The sequences that are worth a guess, among those that decode.
@@ -68,9 +78,16 @@ impl Drafts {
 
     /// So many of the guessed tokens were right.
     pub(super) fn judge(&mut self, id: SequenceId, right: u32, guessed: u32) {
+        self.counts.drafted += u64::from(guessed);
+        self.counts.accepted += u64::from(right);
         if let Some(drafter) = self.sequences.get_mut(&id).filter(|_| guessed > 0) {
             drafter.judge(right, guessed);
         }
+    }
+
+    /// What came of all guesses.
+    pub(super) fn counts(&self) -> DraftCounts {
+        self.counts
     }
 
     /// Forgets a sequence.

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use candle_core::{Storage, Tensor};
 use engine_api::{CandidateToken, EngineError, Finished, Token, TokenLogprob};
 
 use super::Core;
@@ -27,14 +28,17 @@ impl Core {
         let _spans = self.enter(&plan);
         let begun = Instant::now();
         let batch = self.batch(&plan);
-        match self.forward(&plan, &batch) {
-            Ok(logits) => self.draw(&plan, &logits, &mut events),
+        let done = self.forward(&plan, &batch).and_then(|logits| {
+            with_values(&logits, |logits| self.draw(&plan, logits, &mut events))
+        });
+        match done {
+            Ok(()) => {}
             Err(error) => {
                 tracing::error!(%error, "the forward pass failed");
                 plan.chunks.iter().for_each(|chunk| self.fail(chunk.sequence, &mut events));
             }
         }
-        self.scheduler.observe(plan.tokens(), begun.elapsed());
+        self.scheduler.observe(&plan, begun.elapsed());
         events
     }
 
@@ -113,27 +117,30 @@ impl Core {
     }
 
     /// Logits of the batch's drawn rows, one row after the other.
-    fn forward(&self, plan: &Plan, batch: &Batch) -> candle_core::Result<Vec<f32>> {
+    fn forward(&self, plan: &Plan, batch: &Batch) -> candle_core::Result<Tensor> {
         self.cache.copy(plan.copies.iter().map(|(_, copy)| copy))?;
-        let logits = self.threads.install(|| self.model.forward(batch, &self.cache))?;
-        logits.flatten_all()?.to_vec1()
+        self.threads.install(|| self.model.forward(batch, &self.cache))
     }
 
-    fn draw(&mut self, plan: &Plan, logits: &[f32], events: &mut Events) {
-        let mut rows = logits.chunks_exact(self.card.vocabulary as usize);
+    fn draw(&mut self, plan: &Plan, mut logits: &[f32], events: &mut Events) {
         for chunk in &plan.chunks {
-            let own: Vec<_> = rows.by_ref().take(chunk.drawn as usize).collect();
+            let length = chunk.drawn as usize * self.card.vocabulary as usize;
+            let (own, others) = logits.split_at(length);
+            logits = others;
             // a sibling may have failed a moment ago, and the request with it
             if self.requests.contains_key(&chunk.sequence.request) {
-                self.draw_from(chunk.sequence, &own, events);
+                self.draw_from(chunk.sequence, own, events);
             }
         }
     }
 
     /// Draws from the rows of one sequence. A row after the first holds if the token before it
     /// was guessed right.
-    fn draw_from(&mut self, id: SequenceId, rows: &[&[f32]], events: &mut Events) {
-        for (index, row) in rows.iter().enumerate() {
+    fn draw_from(&mut self, id: SequenceId, logits: &[f32], events: &mut Events) {
+        let rows = logits.chunks_exact(self.card.vocabulary as usize);
+        let guessed = rows.len().saturating_sub(1);
+        let mut right = 0;
+        for (index, row) in rows.enumerate() {
             let drawn = match self.sample(id, row) {
                 Ok(drawn) => drawn,
                 Err(error) => {
@@ -142,20 +149,24 @@ impl Core {
                     return self.fail(id, events);
                 }
             };
-            let guessed = self.drafts.of(id).get(index).filter(|_| index + 1 < rows.len());
-            let is_right = guessed == Some(&drawn.id.0);
-            if self.commit(id, drawn, is_right, events) {
+            let guess = self.drafts.of(id).get(index).filter(|_| index < guessed);
+            let is_right = guess == Some(&drawn.id.0);
+            right += u32::from(is_right);
+            let ended = self.commit(id, drawn, is_right, events);
+            if ended || !is_right {
+                self.drafts.judge(id, right, guessed as u32);
+            }
+            if ended {
                 return;
             }
             if !is_right {
-                self.drafts.judge(id, index as u32, rows.len() as u32 - 1);
                 break;
             }
         }
         self.scheduler.commit(id);
     }
 
-    fn sample(&self, id: SequenceId, logits: &[f32]) -> Result<Drawn, NotFinite> {
+    fn sample(&mut self, id: SequenceId, logits: &[f32]) -> Result<Drawn, NotFinite> {
         let request = &self.requests[&id.request];
         let sequence = &request.choices[id.choice as usize];
         let barred = sequence.barred(&request.ending, &self.tokenizer);
@@ -166,7 +177,7 @@ impl Core {
             occurrences: sequence.occurrences(),
             barred: &barred,
         };
-        draw.from(logits, &request.submission.sampling)
+        draw.from(logits, &request.submission.sampling, &mut self.scratch)
     }
 
     /// Adds a drawn token to its answer and says so; ends the answer, and with the last one
@@ -233,4 +244,14 @@ impl Core {
         let top = logprobs.top.iter().map(name).collect();
         TokenLogprob { drawn: name(&logprobs.drawn), top }
     }
+}
+
+/// Shows the values of a contiguous tensor: where they are when that is this machine's memory, and
+/// a copy of them otherwise.
+fn with_values<T>(tensor: &Tensor, see: impl FnOnce(&[f32]) -> T) -> candle_core::Result<T> {
+    let (storage, layout) = tensor.storage_and_layout();
+    if let (Storage::Cpu(storage), Some((start, end))) = (&*storage, layout.contiguous_offsets()) {
+        return Ok(see(&storage.as_slice()?[start..end]));
+    }
+    Ok(see(&tensor.flatten_all()?.to_vec1()?))
 }

@@ -117,11 +117,16 @@ fn guessed_tokens_save_steps_and_change_nothing() {
         while bench.step() {
             steps += 1;
         }
-        (steps, bench.finish().remove("a").unwrap())
+        let load = bench.core.load_now();
+        let counts = (load.drafted, load.accepted);
+        (steps, bench.finish().remove("a").unwrap(), counts)
     };
-    let (plain, expected) = run(0);
-    let (guessed, outcome) = run(8);
+    let (plain, expected, none) = run(0);
+    let (guessed, outcome, (drafted, accepted)) = run(8);
     assert_eq!(outcome, expected);
+    // each token came by a step or by a guess
+    assert_eq!((none, guessed + accepted), ((0, 0), 60));
+    assert!(drafted >= accepted, "{drafted} guessed, {accepted} right");
     assert!(plain == 60 && guessed < 20, "{plain} steps without, {guessed} with guesses");
 }
 

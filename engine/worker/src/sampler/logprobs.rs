@@ -1,9 +1,10 @@
 //! Log-probabilities of the model itself: before temperature, penalties and bias.
 
 use engine_api::TokenId;
+use engine_kernels::Weights;
 
-use super::argmax;
-use super::arithmetic::{exp, ln};
+use super::logarithm::ln;
+use super::peak::argmax;
 
 /// A token and the natural logarithm of its probability.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -23,11 +24,11 @@ pub(crate) struct Logprobs {
 
 impl Logprobs {
     /// Reads finite logits.
-    pub(crate) fn of(logits: &[f32], drawn: TokenId, top: usize) -> Self {
-        let peak = logits[argmax(logits)] as f64;
-        // one sum in the order of ids: it is never 0, since the peak adds 1
-        let sum: f64 = logits.iter().map(|logit| exp(*logit as f64 - peak)).sum();
-        let log_sum = ln(sum);
+    pub(crate) fn of(logits: &[f32], drawn: TokenId, top: usize, weights: &mut Weights) -> Self {
+        let largest = logits[argmax(logits)];
+        // never 0, since the peak adds 1
+        weights.fill(logits, largest, 1.0, 0.0);
+        let (peak, log_sum) = (largest as f64, ln(weights.sum()));
         let candidate = |id: TokenId| {
             let logprob = (logits[id.index()] as f64 - peak - log_sum) as f32;
             Candidate { id, logprob }

@@ -7,7 +7,7 @@ use engine_api::{
 };
 use proptest::prelude::*;
 
-use super::{Draw, Occurrences, philox};
+use super::{Draw, Occurrences, Scratch, philox};
 
 /// One draw.
 #[derive(Clone, Debug)]
@@ -30,7 +30,8 @@ impl Case {
             occurrences: &occurrences,
             barred: &[],
         };
-        draw.from(&self.logits, &self.sampling).expect("the logits are finite").id
+        let drawn = draw.from(&self.logits, &self.sampling, &mut Scratch::default());
+        drawn.expect("the logits are finite").id
     }
 }
 

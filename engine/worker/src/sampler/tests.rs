@@ -9,7 +9,7 @@ use super::*;
 fn draw_at(logits: &[f32], sampling: &Sampling, index: u32) -> Drawn {
     let occurrences = Occurrences::default();
     Draw { choice: 0, index, prompt: &[], occurrences: &occurrences, barred: &[] }
-        .from(logits, sampling)
+        .from(logits, sampling, &mut Scratch::default())
         .unwrap()
 }
 
@@ -74,8 +74,11 @@ fn bias_penalties_and_bars_change_the_draw_but_not_the_logprobs() {
     occurrences.add(TokenId(1));
     occurrences.add(TokenId(1));
     let draw = |sampling: &Sampling, barred: &[TokenId]| {
-        Draw { choice: 0, index: 0, prompt: &[], occurrences: &occurrences, barred }
-            .from(&logits, sampling)
+        Draw { choice: 0, index: 0, prompt: &[], occurrences: &occurrences, barred }.from(
+            &logits,
+            sampling,
+            &mut Scratch::default(),
+        )
     };
     let plain = Sampling { logprobs: Some(TopLogprobs::new(1).unwrap()), ..greedy() };
     let frequency = Sampling { frequency_penalty: Penalty::new(0.3).unwrap(), ..plain.clone() };
@@ -117,7 +120,8 @@ fn repetition_is_penalized_once_for_prompt_and_answer() {
         let draw =
             Draw { choice: 0, index: 0, prompt: &prompt, occurrences: &occurrences, barred: &[] };
         let penalty = RepetitionPenalty::new(penalty).unwrap();
-        draw.adjust(&logits, &Sampling { repetition_penalty: penalty, ..greedy() })
+        let sampling = Sampling { repetition_penalty: penalty, ..greedy() };
+        draw.adjust(&logits, &sampling, &mut Vec::new()).to_vec()
     };
     assert_eq!(adjusted(2.0), [1.5, 2.0, -2.0, -1.5]);
     assert_eq!(adjusted(0.5), [6.0, 2.0, -0.5, -1.5]);
@@ -142,7 +146,8 @@ fn a_logit_that_is_no_number_is_an_error() {
     let occurrences = Occurrences::default();
     let draw = Draw { choice: 0, index: 0, prompt: &[], occurrences: &occurrences, barred: &[] };
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-        assert_eq!(draw.from(&[0.0, bad], &Sampling::default()), Err(NotFinite));
+        let drawn = draw.from(&[0.0, bad], &Sampling::default(), &mut Scratch::default());
+        assert_eq!(drawn, Err(NotFinite));
     }
 }
 
@@ -155,4 +160,27 @@ fn a_draw_is_named_by_seed_choice_and_index() {
     };
     assert_eq!(ids(7), ids(7));
     assert_ne!(ids(7), ids(8));
+}
+
+/// What a draw left in its memory is of no importance to the next one.
+#[test]
+fn a_used_memory_changes_nothing() {
+    let logits: Vec<f32> = (0..2000u32).map(|n| ((n * 7919) % 1000) as f32 / 100.0).collect();
+    let occurrences = Occurrences::default();
+    let mut used = Scratch::default();
+    for index in 0..200 {
+        let sampling = Sampling {
+            top_k: TopK::new([-1, 40, 1500][index as usize % 3]).unwrap(),
+            top_p: TopP::new([1.0, 0.95, 0.3][index as usize / 3 % 3]).unwrap(),
+            min_p: MinP::new([0.0, 0.1][index as usize % 2]).unwrap(),
+            presence_penalty: Penalty::new([0.0, 0.5][index as usize / 2 % 2]).unwrap(),
+            logprobs: (index % 5 == 0).then(|| TopLogprobs::new(3).unwrap()),
+            ..Sampling::default()
+        };
+        // fewer logits now and then
+        let logits = &logits[..logits.len() - (index as usize % 4) * 300];
+        let draw = Draw { choice: 0, index, prompt: &[], occurrences: &occurrences, barred: &[] };
+        let drawn = draw.from(logits, &sampling, &mut used);
+        assert_eq!(drawn, draw.from(logits, &sampling, &mut Scratch::default()), "{sampling:?}");
+    }
 }

@@ -7,9 +7,12 @@ use std::time::Duration;
 use super::plan::Allotment;
 use super::{Admitted, BLOCK_TOKENS, Lane, Plan, Scheduler, SequenceId};
 
-/// After such a wait a sequence counts as one priority higher, again and again.
+/// A priority is worth so much: who has waited this long counts as one priority higher.
 const AGING: Duration = Duration::from_secs(5);
-/// Sequences of a share that are looked at to find the one with the longest cached prefix.
+/// A prompt is due when it would be read if it were let wait for so many times what reading it
+/// takes. The larger this is, the more is a short prompt preferred to a long one that came before.
+const PATIENCE: u32 = 2;
+/// Sequences of a share that are looked at to find the one that is due first.
 const LOOKED_AT: usize = 32;
 
 /// Where a sequence gets the first positions of its prompt from.
@@ -21,11 +24,28 @@ enum Source {
     Cache(u32),
 }
 
-/// A waiting sequence, by index, and how many of its first blocks are cached.
+/// A waiting sequence, by index, when it is due, and how many of its first blocks are cached.
 #[derive(Clone, Copy)]
 struct First {
+    due: i64,
     index: usize,
     hit: u32,
+}
+
+impl First {
+    /// Who is due first goes first; of those due at once, who has more in the cache.
+    fn turn(&self) -> (i64, Reverse<u32>, usize) {
+        (self.due, Reverse(self.hit), self.index)
+    }
+}
+
+/// A waiting sequence that may start.
+#[derive(Clone, Copy)]
+pub(super) struct Starts {
+    /// When it is due.
+    pub(super) due: i64,
+    index: usize,
+    source: Source,
 }
 
 impl Scheduler {
@@ -48,71 +68,63 @@ impl Scheduler {
         plan.expired = late;
     }
 
-    /// Starts waiting sequences while tokens, places and blocks last. The first that does not
-    /// fit holds back all behind it, or a large one might wait for ever.
-    pub(super) fn admit(
-        &mut self,
-        now: Duration,
-        budget: u32,
-        allotments: &mut [Allotment],
-        plan: &mut Plan,
-    ) {
+    /// When a prompt of which so many tokens are left is due, in microseconds: soon after it came
+    /// where little is left of it, and later the more there is. Whoever comes later than this is
+    /// never served before it, so that nobody waits for ever; and of those that come together,
+    /// the short ones do not wait for the long ones.
+    pub(super) fn due(&self, lane: &Lane, rest: u32) -> i64 {
+        let takes = self.pace.estimate(rest) * PATIENCE;
+        let micros = |time: Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX / 4);
+        let priority = i64::from(lane.arrival.priority).saturating_mul(micros(AGING));
+        micros(lane.arrived).saturating_add(micros(takes)).saturating_add(priority)
+    }
+
+    /// The sequence that may start next, if there are a place, blocks and tokens for it. The first
+    /// that does not fit holds back all behind it, or a large one might wait for ever.
+    pub(super) fn first(&mut self, allotments: &[Allotment], plan: &Plan) -> Option<Starts> {
+        let has_place = self.running.len() < self.step_tokens_max as usize;
         // whoever just gave way would only take back what others now need
-        while plan.preempted.is_empty()
-            && plan.tokens() < budget
-            && self.running.len() < self.step_tokens_max as usize
-        {
-            let Some(index) = self.next(now, allotments) else { return };
-            let Some(source) = self.source(&self.waiting[index]) else { return };
-            let id = self.start(index, source, plan);
-            let share = self.running_mut(id).arrival.share.key;
-            let mut one = Allotment { share, tokens: 1 };
-            let own = allotments.iter_mut().find(|allotment| allotment.share == share);
-            let allotment = own.unwrap_or(&mut one);
-            self.lengthen(id, allotment.tokens.max(1), budget, allotment, plan);
+        if !has_place || !plan.preempted.is_empty() {
+            return None;
         }
+        let First { due, index, .. } = self.next(allotments)?;
+        let source = self.source(&self.waiting[index])?;
+        Some(Starts { due, index, source })
     }
 
     /// The waiting sequence whose turn it is: who gave way, in the order of admission; then, of
-    /// the shares in credit, the sequence with the longest cached prefix.
-    fn next(&mut self, now: Duration, allotments: &[Allotment]) -> Option<usize> {
+    /// the shares in credit, the sequence that is due first.
+    fn next(&mut self, allotments: &[Allotment]) -> Option<First> {
         let again = self.waiting.iter().enumerate().filter(|(_, lane)| lane.order.is_some());
-        if let Some((index, _)) = again.min_by_key(|(_, lane)| lane.order) {
-            return Some(index);
+        if let Some((index, lane)) = again.min_by_key(|(_, lane)| lane.order) {
+            return Some(First { due: self.due(lane, 0), index, hit: 0 });
         }
         let may_read = allotments.iter().filter(|allotment| allotment.tokens > 0);
         let firsts: BTreeMap<u64, First> = may_read
-            .filter_map(|allotment| Some((allotment.share, self.first_of(allotment.share, now)?)))
+            .filter_map(|allotment| Some((allotment.share, self.first_of(allotment.share)?)))
             .collect();
         self.accounts.replenish(|share| firsts.contains_key(&share));
         let in_credit = firsts
-            .values()
+            .into_values()
             .filter(|first| self.accounts.in_credit(self.waiting[first.index].arrival.share));
-        let longest = in_credit.max_by_key(|first| (first.hit, Reverse(first.index)));
-        longest.map(|first| first.index)
+        in_credit.min_by_key(First::turn)
     }
 
-    /// The sequence of a share that goes first: by priority, with age, then by what is cached,
-    /// then by arrival.
-    fn first_of(&self, share: u64, now: Duration) -> Option<First> {
-        let urgency = |lane: &Lane| {
-            let waited = now.saturating_sub(lane.arrived).as_nanos() / AGING.as_nanos();
-            i64::from(lane.arrival.priority) - i64::try_from(waited).unwrap_or(i64::MAX / 2)
-        };
+    /// The sequence of a share that is due first, what is cached of each not counted.
+    fn first_of(&self, share: u64) -> Option<First> {
         let waiting = self.waiting.iter().enumerate();
         let mut own: Vec<_> = waiting
             .filter(|(_, lane)| lane.arrival.share.key == share)
-            .map(|(index, lane)| (urgency(lane), index))
+            .map(|(index, lane)| (self.due(lane, 0), index))
             .collect();
         own.sort_unstable();
-        let with_hits = own.into_iter().take(LOOKED_AT).filter_map(|(urgency, index)| {
+        let with_hits = own.into_iter().take(LOOKED_AT).filter_map(|(_, index)| {
             let lane = &self.waiting[index];
             let hit = self.store.lookup(&lane.arrival.chain, lane.cacheable());
-            (!self.waits_for_another(lane, hit)).then_some((urgency, First { index, hit }))
+            let due = self.due(lane, lane.known() - hit * BLOCK_TOKENS);
+            (!self.waits_for_another(lane, hit)).then_some(First { due, index, hit })
         });
-        let first =
-            with_hits.min_by_key(|(urgency, first)| (*urgency, Reverse(first.hit), first.index));
-        first.map(|(_, first)| first)
+        with_hits.min_by_key(First::turn)
     }
 
     /// Another sequence is computing what both need: waiting for it costs less than doing it
@@ -156,7 +168,8 @@ impl Scheduler {
     }
 
     /// Moves a sequence to the running ones.
-    fn start(&mut self, index: usize, source: Source, plan: &mut Plan) -> SequenceId {
+    pub(super) fn start(&mut self, starts: Starts, plan: &mut Plan) -> SequenceId {
+        let Starts { index, source, .. } = starts;
         let mut lane = self.waiting.remove(index);
         let chain = &lane.arrival.chain;
         (lane.tables, lane.computed, lane.committed) = match source {

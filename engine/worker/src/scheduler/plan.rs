@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Lane, Scheduler, SequenceId};
+use super::admission::Starts;
+use super::{Scheduler, SequenceId};
 use crate::kv::BlockCopy;
 
 /// Positions of one sequence that a step computes.
@@ -49,6 +50,13 @@ impl Plan {
     pub(crate) fn tokens(&self) -> u32 {
         self.chunks.iter().map(|chunk| chunk.length).sum()
     }
+
+    /// Rows that decode, drafts included, and those of prompts.
+    pub(crate) fn rows(&self) -> (u32, u32) {
+        let decodes = |chunk: &&Chunk| chunk.drawn == chunk.length;
+        let decoding = self.chunks.iter().filter(decodes).map(|chunk| chunk.length).sum();
+        (decoding, self.tokens() - decoding)
+    }
 }
 
 /// What the prompts of one share may still take of a step.
@@ -70,13 +78,18 @@ impl Scheduler {
         let mut plan = Plan::default();
         self.expire(now, &mut plan);
         self.extend_decodes(&mut plan);
-        let decoding = plan.chunks.len() as u32;
-        let budget = self.pace.tokens(plan.tokens(), self.step_tokens_max);
-        debug_assert!(decoding <= budget, "a budget has room for who decodes");
-        let mut allotments = self.allotments(budget.saturating_sub(plan.tokens()));
-        self.extend_prompts(budget, &mut allotments, &mut plan);
-        self.admit(now, budget, &mut allotments, &mut plan);
-        self.fill(budget, &mut plan);
+        let decoding = plan.tokens();
+        let prompts = self.pace.prompts(decoding, self.step_tokens_max);
+        let budget = decoding + prompts;
+        debug_assert!(budget <= self.step_tokens_max, "a budget is within the step");
+        let mut allotments = self.allotments(prompts);
+        self.read(budget, &mut allotments, &mut plan);
+        // what some shares have not taken is for all
+        let left = budget.saturating_sub(plan.tokens());
+        if left > 0 && allotments.len() > 1 {
+            allotments.iter_mut().for_each(|allotment| allotment.tokens = left);
+            self.read(budget, &mut allotments, &mut plan);
+        }
         self.audit();
         plan
     }
@@ -113,53 +126,55 @@ impl Scheduler {
             .collect()
     }
 
-    /// Running prompts: in each share the oldest has half of what there is, the others take
-    /// the rest, shortest first, so that a long prompt stops neither itself nor the short ones.
-    fn extend_prompts(&mut self, budget: u32, allotments: &mut [Allotment], plan: &mut Plan) {
-        for allotment in allotments {
-            let mut reading: Vec<_> = self
-                .running
-                .iter()
-                .filter(|lane| !lane.decodes() && lane.arrival.share.key == allotment.share)
-                .map(|lane| (lane.rest(), lane.id()))
-                .collect();
-            let Some((_, oldest)) = reading.first().copied() else { continue };
-            self.lengthen(oldest, allotment.tokens.div_ceil(2), budget, allotment, plan);
-            reading.remove(0);
-            reading.sort_unstable();
-            for (_, id) in reading {
-                self.lengthen(id, allotment.tokens, budget, allotment, plan);
+    /// Prompts that run and prompts that may start, in the order in which they are due, while
+    /// there are tokens for their shares.
+    fn read(&mut self, budget: u32, allotments: &mut [Allotment], plan: &mut Plan) {
+        let reading = self.running.iter().filter(|lane| lane.rest() > 0);
+        let mut reading: Vec<_> =
+            reading.map(|lane| (self.due(lane, lane.rest()), lane.id())).collect();
+        reading.sort_unstable();
+        let mut reading = reading.into_iter().peekable();
+        let mut first = self.first(allotments, plan);
+        while plan.tokens() < budget {
+            let next = reading.peek().copied();
+            let is_first = |starts: &Starts| next.is_none_or(|(due, _)| starts.due < due);
+            if let Some(starts) = first.filter(is_first) {
+                let id = self.start(starts, plan);
+                self.lengthen(id, 1, budget, allotments, plan);
+                first = self.first(allotments, plan);
+            } else if let Some((_, id)) = next {
+                reading.next();
+                self.lengthen(id, 0, budget, allotments, plan);
+                // who gave way for it must not come back at once, and moved the queue
+                first = first.filter(|_| plan.preempted.is_empty());
+            } else {
+                return;
             }
         }
     }
 
-    /// What nobody has taken goes to running prompts, oldest first.
-    fn fill(&mut self, budget: u32, plan: &mut Plan) {
-        let reading: Vec<_> =
-            self.running.iter().filter(|lane| lane.rest() > 0).map(Lane::id).collect();
-        for id in reading {
-            let tokens = budget.saturating_sub(plan.tokens());
-            let mut rest = Allotment { share: 0, tokens };
-            self.lengthen(id, tokens, budget, &mut rest, plan);
-        }
-    }
-
-    /// Plans up to `most` further tokens of a prompt, within the step and the allotment.
-    pub(super) fn lengthen(
+    /// Plans what is left of a prompt, as far as the step and its share's allotment go: at least
+    /// so many tokens of it where the step has room.
+    fn lengthen(
         &mut self,
         id: SequenceId,
-        most: u32,
+        least: u32,
         budget: u32,
-        allotment: &mut Allotment,
+        allotments: &mut [Allotment],
         plan: &mut Plan,
     ) {
         // it may have given way to an older one in the meantime
         let Some(index) = self.index(id) else { return };
-        let left = budget.saturating_sub(plan.tokens());
-        let length = self.running[index].rest().min(most).min(left);
-        if length > 0 {
-            let before = plan.tokens();
-            self.extend(index, length, 0, plan);
+        let share = self.running[index].arrival.share.key;
+        let allotment = allotments.iter_mut().find(|allotment| allotment.share == share);
+        let before = plan.tokens();
+        let most = allotment.as_ref().map_or(0, |allotment| allotment.tokens).max(least);
+        let length = self.running[index].rest().min(most).min(budget.saturating_sub(before));
+        if length == 0 {
+            return;
+        }
+        self.extend(index, length, 0, plan);
+        if let Some(allotment) = allotment {
             let taken = plan.tokens().saturating_sub(before);
             allotment.tokens = allotment.tokens.saturating_sub(taken);
         }

@@ -291,9 +291,32 @@ fn shares_divide_the_time_for_prompts() {
          step 4",
         expect![[r#"
             step 1.0[0..34] 3.0[0..30]! | waiting 1 blocks 3/8
-            step 3.0[30..31]! 1.0[34..81] 2.0[0..16] | waiting 0 blocks 5/8
-            step 1.0[81..113] 2.0[16..48] | waiting 0 blocks 6/8
-            step 1.0[113..120]! 2.0[48..60]! | waiting 0 blocks 6/8
+            step 3.0[30..31]! 1.0[34..96] 2.0[0..1] | waiting 0 blocks 5/8
+            step 1.0[96..120]! 2.0[1..41] | waiting 0 blocks 6/8
+            step 1.0[120..121]! 2.0[41..60]! | waiting 0 blocks 6/8
+        "#]],
+    );
+}
+
+/// Who has more in the cache, as every turn of a talk that is ahead has, does not pass over who came
+/// before it with as much to compute.
+#[test]
+fn what_is_cached_makes_nobody_wait_who_came_before() {
+    check(
+        "token 1
+         submit 1 prompt=64 max=1
+         step 2
+         submit 2 prompt=40 max=2
+         wait 10
+         submit 3 prompt=104 max=2 like=1
+         wait 10
+         submit 4 prompt=20 max=2
+         step 2",
+        expect![[r#"
+            step 1.0[0..64]! | waiting 0 blocks 2/8
+            step | waiting 0 blocks 0/8
+            step 4.0[0..20]! 2.0[0..40]! 3.0[64..68] 3.0 cached 64 | waiting 0 blocks 6/8
+            step 4.0[20..21]! 2.0[40..41]! 3.0[68..104]! | waiting 0 blocks 7/8
         "#]],
     );
 }
@@ -335,11 +358,11 @@ fn a_prompt_that_cannot_be_read_in_time_is_not_begun() {
             step 1.0[0..64] | waiting 0 blocks 2/8
             step 1.0[64..120]! | waiting 0 blocks 4/8
             step 1.0[120..121]! | waiting 0 blocks 4/8
-            step 1.0[121..122]! 3.0[0..32] late 2.0 | waiting 1 blocks 5/8
-            step 1.0[122..123]! 3.0[32..64] | waiting 1 blocks 6/8
-            step 3.0[64..96] 4.0[0..32] | waiting 0 blocks 4/8
-            step 3.0[96..100]! 4.0[32..92] | waiting 0 blocks 7/8
-            step 3.0[100..101]! 4.0[92..100]! | waiting 0 blocks 8/8
+            step 1.0[121..122]! 3.0[0..37] late 2.0 | waiting 1 blocks 6/8
+            step 1.0[122..123]! 3.0[37..74] | waiting 1 blocks 7/8
+            step 3.0[74..100]! 4.0[0..38] | waiting 0 blocks 6/8
+            step 3.0[100..101]! 4.0[38..75] | waiting 0 blocks 7/8
+            step 4.0[75..100]! | waiting 0 blocks 4/8
         "#]],
     );
 }

@@ -92,6 +92,8 @@ impl Steps for Core {
                 generation_tokens: load.generation_tokens,
                 prefix_queries: load.prefix_queries,
                 prefix_hits: load.prefix_hits,
+                drafted: load.drafted,
+                accepted: load.accepted,
             },
         }
     }

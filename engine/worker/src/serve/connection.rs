@@ -22,7 +22,7 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(50);
 /// Signs of life.
 const HEARTBEAT_EVERY: Duration = Duration::from_millis(500);
 /// Loads are told no more often than this.
-const LOAD_EVERY: Duration = Duration::from_millis(20);
+const LOAD_EVERY: Duration = Duration::from_millis(100);
 /// Credit that a fleet may heap up.
 const CREDIT_SUM_MAX: usize = 1 << 24;
 

@@ -137,7 +137,7 @@ impl Bench {
         }
         let took = self.token_takes * plan.tokens();
         self.now += took;
-        self.scheduler.observe(plan.tokens(), took);
+        self.scheduler.observe(&plan, took);
         plan
     }
 
