@@ -7,8 +7,8 @@ use serde::Deserialize;
 pub enum Chunk {
     /// Part of the answer.
     Delta {
-        /// Whether it has text in it.
-        has_text: bool,
+        /// The text in it; empty where it has none.
+        text: String,
         /// The server's own count, in the last chunk.
         usage: Option<Tokens>,
     },
@@ -76,11 +76,9 @@ impl Chunk {
         if let Some(error) = body.error {
             return Some(Self::Failed(error.name()));
         }
-        let has_text = body.choices.iter().any(|choice| {
-            let texts = [&choice.delta.content, &choice.delta.reasoning_content];
-            texts.into_iter().flatten().any(|text| !text.is_empty())
-        });
-        Some(Self::Delta { has_text, usage: body.usage })
+        let deltas = body.choices.into_iter().map(|choice| choice.delta);
+        let texts = deltas.flat_map(|delta| [delta.content, delta.reasoning_content]);
+        Some(Self::Delta { text: texts.flatten().collect(), usage: body.usage })
     }
 }
 
@@ -96,20 +94,18 @@ mod tests {
 
     #[test]
     fn each_kind_is_told_apart() {
-        let delta = |has_text, usage| Some(Chunk::Delta { has_text, usage });
+        let delta = |text: &str, usage| Some(Chunk::Delta { text: text.into(), usage });
         let tokens = Tokens { prompt: 3, output: 4 };
         for (data, expected) in [
             ("[DONE]", Some(Chunk::Done)),
             ("nonsense", None),
-            (r#"{"choices":[{"delta":{"role":"assistant","content":""}}]}"#, delta(false, None)),
-            (r#"{"choices":[{"delta":{"content":"a"},"finish_reason":null}]}"#, delta(true, None)),
-            (
-                r#"{"choices":[{"delta":{},"finish_reason":"stop"}],"usage":null}"#,
-                delta(false, None),
-            ),
+            (r#"{"choices":[{"delta":{"role":"assistant","content":""}}]}"#, delta("", None)),
+            (r#"{"choices":[{"delta":{"content":"a"},"finish_reason":null}]}"#, delta("a", None)),
+            (r#"{"choices":[{"delta":{"reasoning_content":"b"}}]}"#, delta("b", None)),
+            (r#"{"choices":[{"delta":{},"finish_reason":"stop"}],"usage":null}"#, delta("", None)),
             (
                 r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7}}"#,
-                delta(false, Some(tokens)),
+                delta("", Some(tokens)),
             ),
             (r#"{"error":{"message":"m","type":"t","code":"c"}}"#, Some(Chunk::Failed("c".into()))),
             (

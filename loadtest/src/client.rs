@@ -1,6 +1,6 @@
 //! One HTTPS client of the server under test.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,6 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
 use crate::chunk::{self, Chunk, Tokens};
-use crate::options::Options;
 use crate::sample::{Answer, Failure, Sample};
 use crate::sse::Decoder;
 
@@ -26,8 +25,27 @@ use crate::sse::Decoder;
 const BODY_BYTES_MAX: usize = 1 << 20;
 /// The most pieces of text of one answer.
 const PIECES_MAX: usize = 1 << 20;
+/// The most bytes of text of one answer.
+const TEXT_BYTES_MAX: usize = 16 << 20;
 
 type Connector = HttpsConnector<HttpConnector>;
+
+/// Where a server is and how it is spoken to.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// Where the API is, `/v1` included.
+    pub base_url: String,
+    /// The bearer key.
+    pub key: Option<String>,
+    /// Certificates (PEM) to trust instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// HTTP version, 1 or 2.
+    pub http: u8,
+    /// Whether an answered request's connection is used again. It matters to HTTP/1.1 only.
+    pub keeps_connections: bool,
+    /// After which a request has failed.
+    pub timeout: Duration,
+}
 
 /// Sends requests and times their answers. Clones share connections.
 #[derive(Clone, Debug)]
@@ -41,17 +59,23 @@ pub struct Client {
 
 impl Client {
     /// Reads certificates and key; connects to nothing yet.
-    pub fn new(options: &Options) -> anyhow::Result<Self> {
-        let base = options.base_url.trim_end_matches('/');
-        let uri = |path| format!("{base}/{path}").parse().context("--base-url is not a URL");
+    pub fn new(endpoint: &Endpoint) -> anyhow::Result<Self> {
+        let base = endpoint.base_url.trim_end_matches('/');
+        let uri = |path| {
+            let whole = format!("{base}/{path}");
+            whole.parse().with_context(|| format!("`{}` is not a URL", endpoint.base_url))
+        };
         let mut http = hyper_util::client::legacy::Client::builder(TokioExecutor::new());
-        http.http2_only(options.http == 2);
+        http.http2_only(endpoint.http == 2);
+        if !endpoint.keeps_connections {
+            http.pool_max_idle_per_host(0);
+        }
         Ok(Self {
-            http: http.build(connector(options)?),
+            http: http.build(connector(endpoint)?),
             completions: uri("chat/completions")?,
             models: uri("models")?,
-            authorization: options.key.as_deref().map(bearer).transpose()?,
-            timeout: options.timeout,
+            authorization: endpoint.key.as_deref().map(bearer).transpose()?,
+            timeout: endpoint.timeout,
         })
     }
 
@@ -101,7 +125,7 @@ impl Client {
                 match Chunk::parse(&event).ok_or(Failure::Malformed)? {
                     Chunk::Done => return Ok(timing.finish(arrived)),
                     Chunk::Failed(code) => return Err(Failure::Stream(code)),
-                    Chunk::Delta { has_text, usage } => timing.add(has_text, usage, arrived)?,
+                    Chunk::Delta { text, usage } => timing.add(&text, usage, arrived)?,
                 }
             }
         }
@@ -129,24 +153,24 @@ struct Timing {
     gaps: Vec<Duration>,
     pieces: u64,
     tokens: Option<Tokens>,
+    text: String,
 }
 
 impl Timing {
     fn new(intended: Instant) -> Self {
-        let gaps = Vec::new();
-        Self { intended, first: None, last: intended, gaps, pieces: 0, tokens: None }
+        let (gaps, text) = (Vec::new(), String::new());
+        Self { intended, first: None, last: intended, gaps, pieces: 0, tokens: None, text }
     }
 
-    fn add(
-        &mut self,
-        has_text: bool,
-        usage: Option<Tokens>,
-        arrived: Instant,
-    ) -> Result<(), Failure> {
+    fn add(&mut self, text: &str, usage: Option<Tokens>, arrived: Instant) -> Result<(), Failure> {
         self.tokens = usage.or(self.tokens);
-        if !has_text {
+        if text.is_empty() {
             return Ok(());
         }
+        if self.text.len() + text.len() > TEXT_BYTES_MAX {
+            return Err(Failure::Malformed);
+        }
+        self.text.push_str(text);
         match self.first {
             None => self.first = Some(arrived),
             Some(_) if self.gaps.len() == PIECES_MAX => return Err(Failure::Malformed),
@@ -163,6 +187,7 @@ impl Timing {
             total: ended - self.intended,
             gaps: self.gaps,
             tokens: self.tokens.unwrap_or(Tokens { prompt: 0, output: self.pieces }),
+            text: self.text,
         }
     }
 }
@@ -183,18 +208,18 @@ fn bearer(key: &str) -> anyhow::Result<HeaderValue> {
     Ok(value)
 }
 
-fn connector(options: &Options) -> anyhow::Result<Connector> {
+fn connector(endpoint: &Endpoint) -> anyhow::Result<Connector> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .context("no TLS version")?
-        .with_root_certificates(roots(options.ca.as_deref())?)
+        .with_root_certificates(roots(endpoint.ca.as_deref())?)
         .with_no_client_auth();
     let mut tcp = HttpConnector::new();
     tcp.set_nodelay(true);
     tcp.enforce_http(false);
     let connector = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
-    Ok(match options.http {
+    Ok(match endpoint.http {
         2 => connector.enable_http2().wrap_connector(tcp),
         _ => connector.enable_http1().wrap_connector(tcp),
     })

@@ -5,12 +5,14 @@
 //! clients wait for it; an open loop (`--rate`, `--duration`) asks how long users wait when they
 //! come whether or not the server keeps up. Latency in the open loop counts from the moment at
 //! which a request should have left, and the run is void if this program was too slow to send.
+//! `compare` asks several servers in turn, and divides.
 
 #![forbid(unsafe_code)]
 
 mod arrivals;
 mod chunk;
 mod client;
+mod compare;
 mod options;
 mod progress;
 mod prompt;
@@ -27,7 +29,7 @@ use anyhow::Context;
 use clap::Parser;
 
 use crate::client::Client;
-use crate::options::Options;
+use crate::options::{Command, CommandLine, Options};
 use crate::report::Report;
 
 /// Every request failed, or the run could not start.
@@ -37,7 +39,12 @@ const EXIT_VOID: u8 = 3;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match measure(Options::parse()).await {
+    let line = CommandLine::parse();
+    let done = match line.command {
+        Some(Command::Compare(options)) => compare::run(&options).await.map(|()| ExitCode::SUCCESS),
+        None => measure(line.load).await,
+    };
+    match done {
         Ok(code) => code,
         Err(error) => {
             eprintln!("loadtest: {error:#}");
@@ -47,7 +54,7 @@ async fn main() -> ExitCode {
 }
 
 async fn measure(options: Options) -> anyhow::Result<ExitCode> {
-    let client = Client::new(&options)?;
+    let client = Client::new(&options.endpoint())?;
     let model = match &options.model {
         Some(model) => model.clone(),
         None => client.first_model().await.context("no --model was given and none was found")?,

@@ -3,14 +3,35 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
+
+use crate::client::Endpoint;
+use crate::compare::CompareOptions;
 
 /// The most requests of one run.
 pub const REQUESTS_MAX: u64 = 1_000_000;
 
 /// Measures a server that speaks OpenAI's chat completions.
+#[derive(Parser, Debug)]
+#[command(version, about, args_conflicts_with_subcommands = true)]
+pub struct CommandLine {
+    /// One server, when there is no subcommand.
+    #[command(flatten)]
+    pub load: Options,
+    /// What else can be done.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What can be done beside measuring one server.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Measures several servers in turn with the same four workloads, and divides.
+    Compare(CompareOptions),
+}
+
+/// How one server is measured.
 #[derive(Parser, Clone, Debug)]
-#[command(version, about)]
 pub struct Options {
     /// Where the API is, `/v1` included.
     #[arg(long, env = "OPENAI_BASE_URL", default_value = "https://127.0.0.1:8443/v1")]
@@ -91,6 +112,20 @@ pub struct Options {
     pub json: Option<PathBuf>,
 }
 
+impl Options {
+    /// The server that they name.
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint {
+            base_url: self.base_url.clone(),
+            key: self.key.clone(),
+            ca: self.ca.clone(),
+            http: self.http,
+            keeps_connections: true,
+            timeout: self.timeout,
+        }
+    }
+}
+
 fn rate(text: &str) -> Result<f64, String> {
     let rate: f64 = text.parse().map_err(|_| "not a number".to_string())?;
     if !(rate > 0.0 && rate <= 10_000.0) {
@@ -99,7 +134,8 @@ fn rate(text: &str) -> Result<f64, String> {
     Ok(rate)
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+/// A time on the command line, in seconds.
+pub fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number".to_string())?;
     if !(seconds > 0.0 && seconds <= 86_400.0) {
         return Err("must be over 0 and at most 86400 seconds".into());

@@ -24,6 +24,8 @@ pub struct Answer {
     pub gaps: Vec<Duration>,
     /// The server's counts, or the number of pieces where it sent none.
     pub tokens: Tokens,
+    /// What it says.
+    pub text: String,
 }
 
 impl Answer {
@@ -76,6 +78,7 @@ mod tests {
             total: Duration::from_millis(400),
             gaps: Vec::new(),
             tokens: Tokens { prompt: 1, output },
+            text: String::new(),
         };
         assert_eq!(answer(4).per_token(), Some(Duration::from_millis(100)));
         assert_eq!(answer(1).per_token(), None);

@@ -141,6 +141,7 @@ mod tests {
                     total: time * 5,
                     gaps: vec![time, time * 3],
                     tokens: Tokens { prompt: 10, output: 3 },
+                    text: String::new(),
                 }),
             });
         }

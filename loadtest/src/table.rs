@@ -62,6 +62,7 @@ mod tests {
             total: Duration::from_millis(400),
             gaps: vec![Duration::from_millis(150); 2],
             tokens: Tokens { prompt: 20, output: 3 },
+            text: String::new(),
         };
         statistics.add(&Sample { lag, outcome: Ok(answer) });
         statistics.add(&Sample { lag, outcome: Err(Failure::Status(503, None)) });

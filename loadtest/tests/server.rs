@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::convert::Infallible;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,11 +23,15 @@ const KEY: &str = "a-key-of-the-test";
 /// How long the model `slow` takes.
 const SLOW: Duration = Duration::from_millis(50);
 
+type Asked = Arc<Mutex<Vec<Value>>>;
+
 /// A server in its own threads, with a certificate of its own.
 struct Server {
     url: String,
     ca: PathBuf,
     folder: tempfile::TempDir,
+    /// Every completion that was asked for, in order.
+    asked: Asked,
     _runtime: tokio::runtime::Runtime,
 }
 
@@ -55,8 +59,10 @@ impl Server {
             .unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let url = format!("https://{}/v1", listener.local_addr().unwrap());
-        runtime.spawn(serve(listener, tokio_rustls::TlsAcceptor::from(Arc::new(tls))));
-        Self { url, ca, folder, _runtime: runtime }
+        let asked = Asked::default();
+        let tls = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
+        runtime.spawn(serve(listener, tls, asked.clone()));
+        Self { url, ca, folder, asked, _runtime: runtime }
     }
 
     /// Runs the program; gives its output and the JSON that it wrote.
@@ -78,13 +84,54 @@ impl Server {
     }
 }
 
-async fn serve(listener: TcpListener, tls: tokio_rustls::TlsAcceptor) {
+impl Server {
+    /// Compares two models of this server as if each were a server of its own; gives the output and
+    /// what it wrote as JSON and as Markdown.
+    fn compare(&self, models: [&str; 2], arguments: &[&str]) -> (Output, Value, String) {
+        let [json, markdown, key] =
+            ["figures.json", "figures.md", "key"].map(|name| self.folder.path().join(name));
+        std::fs::write(&key, format!("{KEY}\n")).unwrap();
+        let server = |model: &str| {
+            let (url, ca, key) = (&self.url, self.ca.display(), key.display());
+            let pid = std::process::id();
+            format!("name=the-{model},url={url},ca={ca},key-file={key},model={model},process={pid}")
+        };
+        let output = Command::new(env!("CARGO_BIN_EXE_loadtest"))
+            .args(["compare", "--seed", "5"])
+            .args(models.map(server).iter().flat_map(|server| ["--server", server]))
+            .args(arguments)
+            .args([Path::new("--json"), &json, Path::new("--markdown"), &markdown])
+            .output()
+            .unwrap();
+        let figures = std::fs::read(&json).ok();
+        let figures = figures.map_or(Value::Null, |text| serde_json::from_slice(&text).unwrap());
+        (output, figures, std::fs::read_to_string(markdown).unwrap_or_default())
+    }
+
+    /// The models of all requests but the two warm-ups; neighbours that are equal count once.
+    fn turns(&self) -> Vec<String> {
+        let asked = self.asked.lock().unwrap();
+        let models = asked[2..].iter().map(|body| body["model"].as_str().unwrap().to_string());
+        let mut turns: Vec<String> = models.collect();
+        turns.dedup();
+        turns
+    }
+
+    /// What was said to a model, without the warm-up.
+    fn messages(&self, model: &str) -> Vec<Value> {
+        let asked = self.asked.lock().unwrap();
+        let own = asked.iter().filter(|body| body["model"] == model).skip(1);
+        own.map(|body| body["messages"].clone()).collect()
+    }
+}
+
+async fn serve(listener: TcpListener, tls: tokio_rustls::TlsAcceptor, asked: Asked) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
-        let tls = tls.clone();
+        let (tls, asked) = (tls.clone(), asked.clone());
         tokio::spawn(async move {
             let Ok(stream) = tls.accept(stream).await else { return };
-            let service = service_fn(answer);
+            let service = service_fn(move |request| answer(request, asked.clone()));
             let _ = auto::Builder::new(TokioExecutor::new())
                 .serve_connection(TokioIo::new(stream), service)
                 .await;
@@ -92,7 +139,10 @@ async fn serve(listener: TcpListener, tls: tokio_rustls::TlsAcceptor) {
     }
 }
 
-async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(
+    request: Request<Incoming>,
+    asked: Asked,
+) -> Result<Response<Full<Bytes>>, Infallible> {
     if request.headers()["authorization"] != format!("Bearer {KEY}") {
         return Ok(error(StatusCode::UNAUTHORIZED, "invalid_api_key"));
     }
@@ -104,12 +154,14 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
     let body: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(body["stream"], true);
     let tokens = body["max_tokens"].as_u64().unwrap();
+    asked.lock().unwrap().push(body.clone());
     Ok(match body["model"].as_str().unwrap() {
         "steady" => stream(tokens, Ending::Done),
         "slow" => {
             tokio::time::sleep(SLOW).await;
             stream(tokens, Ending::Done)
         }
+        "ends" => stream(tokens.min(60), Ending::Done),
         "breaks" => stream(tokens, Ending::Early),
         "fails" => stream(tokens, Ending::Error),
         _ => error(StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
@@ -235,4 +287,92 @@ fn a_certificate_of_an_unknown_authority_is_refused() {
     let (output, _) = mixed.measure(&["--model", "steady"]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("the warm-up request failed: connection failed"), "{said}");
+}
+
+#[test]
+fn servers_are_asked_the_same_in_turn() {
+    let server = Server::start();
+    let line = ["--rounds", "2", "--workloads", "decode,prefill"];
+    let (output, figures, table) = server.compare(["steady", "slow"], &line);
+    assert!(output.status.success(), "{output:?}");
+    // each round begins with another server, and so does not end with the same
+    let (steady, slow) = ("steady", "slow");
+    assert_eq!(server.turns(), [steady, slow, steady, slow, steady, slow, steady]);
+    let messages = server.messages("steady");
+    assert_eq!(messages, server.messages("slow"));
+    let words: Vec<usize> = messages
+        .iter()
+        .map(|messages| messages[0]["content"].as_str().unwrap().split(' ').count())
+        .collect();
+    assert_eq!(words, [100, 100, 100, 1700, 1700, 1700].repeat(2));
+    assert_ne!(messages[0], messages[6], "no cache knows the next round's prompts");
+
+    let asked = server.asked.lock().unwrap();
+    let [decode, prefill] = [&asked[2], &asked[8]];
+    assert_eq!((&decode["max_tokens"], &prefill["max_tokens"]), (&json!(128), &json!(1)));
+    assert_eq!((&decode["temperature"], &decode["ignore_eos"]), (&json!(0), &json!(true)));
+
+    assert_eq!(figures["measurements"].as_array().unwrap().len(), 8);
+    assert_eq!(figures["measurements"][0]["requests"], 3);
+    assert_eq!(figures["servers"][0]["model"], "steady");
+    assert!(figures["servers"][1]["memory"]["peak_rss_mib"].as_f64() > Some(1.0));
+    // the slow one waits 50 ms before each of its answers
+    let ratio = &figures["figures"][0]["ratios"]["the-slow"];
+    assert!(ratio["min"].as_f64() > Some(1.0), "{figures:#}");
+    let wall = figures["measurements"][1]["wall_s"].as_f64();
+    assert!(wall > Some(3.0 * SLOW.as_secs_f64()), "{figures:#}");
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), table);
+    let head = "|  |  | the-steady | the-slow | the-steady to the-slow |\n";
+    assert!(table.starts_with(head), "{table}");
+    assert!(table.contains("\n| decode | tokens out/s | "), "{table}");
+    assert!(table.contains("\n| memory | peak RSS, MiB | "), "{table}");
+}
+
+#[test]
+fn conversations_go_on_with_what_was_answered() {
+    let server = Server::start();
+    let line = ["--rounds", "1", "--workloads", "batch,agent"];
+    let (output, figures, _) = server.compare(["steady", "slow"], &line);
+    assert!(output.status.success(), "{output:?}");
+    let requests = |i: usize| figures["measurements"][i]["requests"].as_u64().unwrap();
+    assert_eq!((requests(0), requests(2)), (16, 40));
+    let mut messages = server.messages("steady").split_off(16);
+    messages.sort_by_key(|messages| messages.as_array().unwrap().len());
+    let turns: Vec<usize> = messages.iter().map(|one| one.as_array().unwrap().len()).collect();
+    assert_eq!(turns, [2, 4, 6, 8, 10].map(|turns| [turns; 8]).as_flattened());
+    let (first, last) = (messages[0].as_array().unwrap(), messages[39].as_array().unwrap());
+    assert_eq!(first[0], last[0], "all have one system prompt");
+    assert_eq!(first[0]["role"], "system");
+    assert_eq!(last[8], json!({"role": "assistant", "content": "a".repeat(32)}));
+    assert!(last[9]["content"].as_str().unwrap().starts_with("Result: "));
+    assert!(messages[1..8].iter().all(|one| one[1] != first[1]), "each has its own task");
+}
+
+#[test]
+fn a_comparison_of_unequal_work_is_refused() {
+    let server = Server::start();
+    let says = |models, arguments: &[&str], expected: &str| {
+        let (output, figures, _) = server.compare(models, arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(expected) && !output.status.success(), "{said}");
+        assert!(figures.is_null(), "no figures without a run");
+    };
+    says(
+        ["steady", "ends"],
+        &["--rounds", "1"],
+        "decode of the server `the-ends`: an answer has 60",
+    );
+    says(
+        ["breaks", "steady"],
+        &[],
+        "the server `the-breaks`: the warm-up request failed: a request",
+    );
+    says(["steady", "steady"], &[], "two servers are named `the-steady`");
+    says(["steady", "slow"], &["--server", "name=a"], "the field `url` is missing");
+    says(["steady", "slow"], &["--workloads", "all"], "invalid value 'all'");
+    let alone = Command::new(env!("CARGO_BIN_EXE_loadtest"))
+        .args(["compare", "--server", "name=a,url=http://localhost/v1"])
+        .output()
+        .unwrap();
+    assert!(String::from_utf8(alone.stderr).unwrap().contains("takes two servers or more"));
 }
