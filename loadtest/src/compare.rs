@@ -20,7 +20,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, bail};
 
 use crate::client::{Client, Endpoint};
-use memory::Memory;
+use memory::{Memory, Processes};
 pub use options::CompareOptions;
 use report::{Entry, Report};
 use server::Server;
@@ -88,6 +88,8 @@ fn check(servers: &[Server]) -> anyhow::Result<()> {
 
 /// Finds the model, and sends one short request that is not counted.
 async fn connect(server: &Server, options: &CompareOptions) -> anyhow::Result<Contestant> {
+    // a name that is wrong is found before anything is measured
+    let memory = server.processes.as_ref().map(Processes::memory).transpose()?;
     let key = server.key_file.as_deref().map(read_key).transpose()?;
     let client = Client::new(&Endpoint {
         base_url: server.url.clone(),
@@ -103,7 +105,7 @@ async fn connect(server: &Server, options: &CompareOptions) -> anyhow::Result<Co
     };
     let asker = Asker::new(client, model);
     asker.warm_up().await.context("the warm-up request failed")?;
-    Ok(Contestant { server: server.clone(), asker, memory: None })
+    Ok(Contestant { server: server.clone(), asker, memory })
 }
 
 fn read_key(path: &Path) -> anyhow::Result<String> {

@@ -369,6 +369,8 @@ fn a_comparison_of_unequal_work_is_refused() {
     );
     says(["steady", "steady"], &[], "two servers are named `the-steady`");
     says(["steady", "slow"], &["--server", "name=a"], "the field `url` is missing");
+    let nobody = "name=a,url=http://localhost/v1,process=nobody-is-called";
+    says(["steady", "slow"], &["--server", nobody], "no process named `nobody-is-called`");
     says(["steady", "slow"], &["--workloads", "all"], "invalid value 'all'");
     let alone = Command::new(env!("CARGO_BIN_EXE_loadtest"))
         .args(["compare", "--server", "name=a,url=http://localhost/v1"])

@@ -1,0 +1,123 @@
+"""Writes the tables of docs/performance.md, between its markers, from what `bench/run` measured.
+
+usage: tables.py CRITERION-FOLDER FOLDER-OF-COMPARISONS
+
+A table whose figures are not there stays as it is.
+"""
+
+import json
+import pathlib
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs/performance.md"
+RESULTS = ROOT / "bench/results"
+
+
+def measured(criterion):
+    """Every benchmark: its names, its work, and its best sample in seconds a call."""
+    benchmarks = []
+    for file in sorted(criterion.glob("**/new/benchmark.json")):
+        about = json.loads(file.read_text())
+        sample = json.loads((file.parent / "sample.json").read_text())
+        times = [time / calls for time, calls in zip(sample["times"], sample["iters"])]
+        work = about["throughput"]
+        both = work.get("ElementsAndBytes", {})
+        benchmarks.append({
+            "group": about["group_id"],
+            "name": about["function_id"],
+            "rows": int(about["value_str"]) if about["value_str"] else None,
+            "elements": both.get("elements", work.get("Elements", 0)),
+            "bytes": both.get("bytes", work.get("Bytes", 0)),
+            # the least: what disturbs a measurement only ever adds to it
+            "seconds": min(times) / 1e9,
+        })
+    return benchmarks
+
+
+def per_second(benchmark, what):
+    """Thousand million elements or bytes a second."""
+    return benchmark[what] / benchmark["seconds"] / 1e9
+
+
+def table(head, rows):
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def of_group(benchmarks, group):
+    return [benchmark for benchmark in benchmarks if benchmark["group"] == group]
+
+
+def ceilings(benchmarks):
+    rows = []
+    for benchmark in of_group(benchmarks, "peak"):
+        figure = f"{per_second(benchmark, 'elements'):.0f} GMAC/s"
+        rows.append([f"8-bit products, {benchmark['name'].replace('/', ', ')}", figure])
+    for benchmark in of_group(benchmarks, "memory"):
+        figure = f"{per_second(benchmark, 'bytes'):.1f} GB/s"
+        rows.append([f"memory, 97 MB, {benchmark['name'].replace('/', ', ')}", figure])
+    return table(["what", "at most"], rows)
+
+
+def peak(benchmarks):
+    """Of one core; `None` where the processor has no path that was measured."""
+    ones = [one for one in of_group(benchmarks, "peak") if one["name"].endswith("threads 1")]
+    return per_second(ones[0], "elements") if ones else None
+
+
+def by_rows(benchmarks, group, what, unit, of=None):
+    """One line for each name, one column for each number of rows; `of` is what 100 % is."""
+    ours = of_group(benchmarks, group)
+    columns = sorted({benchmark["rows"] for benchmark in ours})
+    lines = []
+    for name in dict.fromkeys(benchmark["name"] for benchmark in ours):
+        cells = []
+        for rows in columns:
+            found = [one for one in ours if (one["name"], one["rows"]) == (name, rows)]
+            value = per_second(found[0], what) if found else None
+            share = f" ({100 * value / of:.0f} %)" if found and of else ""
+            cells.append("-" if value is None else f"{value:.1f}{share}")
+        lines.append([name, *cells])
+    return table([unit, *(f"M = {rows}" for rows in columns)], lines)
+
+
+def kernels(benchmarks):
+    one_core = peak(benchmarks)
+    model, memory = "SmolLM2 products", "memory"
+    widest = max((per_second(one, "bytes") for one in of_group(benchmarks, memory)), default=None)
+    return {
+        "ceilings": ceilings(benchmarks),
+        "products": by_rows(benchmarks, "product", "elements", "GMAC/s, one core", one_core),
+        "model": by_rows(benchmarks, model, "elements", "GMAC/s")
+        + "\n"
+        + by_rows(benchmarks, model, "bytes", "GB/s of weights", widest),
+        "attention": by_rows(benchmarks, "attention", "elements", "GMAC/s, one core"),
+        "elements": by_rows(benchmarks, "elements", "elements", "thousand million numbers/s"),
+    }
+
+
+def put(page, name, text):
+    begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+    before, rest = page.split(begin)
+    _, after = rest.split(end)
+    return f"{before}{begin}\n{text}\n{end}{after}"
+
+
+def main(criterion, comparisons):
+    tables = {}
+    benchmarks = measured(pathlib.Path(criterion))
+    if benchmarks:
+        (RESULTS / "kernels.json").write_text(json.dumps(benchmarks, indent=1) + "\n")
+        tables |= kernels(benchmarks)
+    for file in sorted(pathlib.Path(comparisons).glob("*.md")):
+        tables[file.stem] = file.read_text()
+    page = PAGE.read_text()
+    for name, text in tables.items():
+        page = put(page, name, text)
+    PAGE.write_text(page)
+    print(f"wrote {', '.join(tables) or 'nothing'} into {PAGE.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
