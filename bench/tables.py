@@ -9,6 +9,8 @@ import json
 import pathlib
 import sys
 
+from chart import draw
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/performance.md"
 RESULTS = ROOT / "bench/results"
@@ -66,7 +68,7 @@ def peak(benchmarks):
     return per_second(ones[0], "elements") if ones else None
 
 
-def by_rows(benchmarks, group, what, unit, of=None):
+def by_rows(benchmarks, group, unit, of=None):
     """One line for each name, one column for each number of rows; `of` is what 100 % is."""
     ours = of_group(benchmarks, group)
     columns = sorted({benchmark["rows"] for benchmark in ours})
@@ -75,25 +77,45 @@ def by_rows(benchmarks, group, what, unit, of=None):
         cells = []
         for rows in columns:
             found = [one for one in ours if (one["name"], one["rows"]) == (name, rows)]
-            value = per_second(found[0], what) if found else None
+            value = per_second(found[0], "elements") if found else None
             share = f" ({100 * value / of:.0f} %)" if found and of else ""
             cells.append("-" if value is None else f"{value:.1f}{share}")
         lines.append([name, *cells])
     return table([unit, *(f"M = {rows}" for rows in columns)], lines)
 
 
+def whole_model(benchmarks):
+    """Three lines for each count of threads; the roof is what registers or memory allow, the lower."""
+    ours = of_group(benchmarks, "SmolLM2 products")
+    limits = {}
+    for group, what in (("peak", "elements"), ("memory", "bytes")):
+        for one in of_group(benchmarks, group):
+            limits[group, one["name"].split("/")[-1]] = per_second(one, what)
+    lines = []
+    for name in dict.fromkeys(one["name"] for one in ours):
+        steps = sorted((one for one in ours if one["name"] == name), key=lambda one: one["rows"])
+        lines.append([f"{name}: GMAC/s", *(f"{per_second(one, 'elements'):.0f}" for one in steps)])
+        lines.append([f"{name}: GB/s", *(f"{per_second(one, 'bytes'):.1f}" for one in steps)])
+        if ("peak", name) not in limits:
+            continue
+        shares = []
+        for one in steps:
+            of_memory = limits["memory", name] * one["elements"] / one["bytes"]
+            roof = min(limits["peak", name], of_memory)
+            shares.append(f"{100 * per_second(one, 'elements') / roof:.0f} %")
+        lines.append([f"{name}: of the roof", *shares])
+    return table(["", *(f"M = {rows}" for rows in sorted({one["rows"] for one in ours}))], lines)
+
+
 def kernels(benchmarks):
     one_core = peak(benchmarks)
-    model, memory = "SmolLM2 products", "memory"
-    widest = max((per_second(one, "bytes") for one in of_group(benchmarks, memory)), default=None)
+    numbers = "thousand million numbers/s, one core"
     return {
         "ceilings": ceilings(benchmarks),
-        "products": by_rows(benchmarks, "product", "elements", "GMAC/s, one core", one_core),
-        "model": by_rows(benchmarks, model, "elements", "GMAC/s")
-        + "\n"
-        + by_rows(benchmarks, model, "bytes", "GB/s of weights", widest),
-        "attention": by_rows(benchmarks, "attention", "elements", "GMAC/s, one core"),
-        "elements": by_rows(benchmarks, "elements", "elements", "thousand million numbers/s"),
+        "products": by_rows(benchmarks, "product", "GMAC/s, one core", one_core),
+        "model": whole_model(benchmarks),
+        "attention": by_rows(benchmarks, "attention", "GMAC/s, one core"),
+        "elements": by_rows(benchmarks, "elements", numbers),
     }
 
 
@@ -112,6 +134,11 @@ def main(criterion, comparisons):
         tables |= kernels(benchmarks)
     for file in sorted(pathlib.Path(comparisons).glob("*.md")):
         tables[file.stem] = file.read_text()
+    reports = [file for file in sorted(RESULTS.glob("*.json")) if file.name != "kernels.json"]
+    picture = draw([json.loads(file.read_text()) for file in reports])
+    if picture:
+        PAGE.with_suffix(".svg").write_text(picture)
+        tables["ratios"] = "![How many times better Hanse is, as bars](performance.svg)\n"
     page = PAGE.read_text()
     for name, text in tables.items():
         page = put(page, name, text)
