@@ -41,7 +41,7 @@ criterion_group! {
     config = Criterion::default()
         .warm_up_time(Duration::from_millis(100))
         .measurement_time(Duration::from_millis(400))
-        .sample_size(10)
+        .sample_size(20)
         .nresamples(1000);
     targets = products, whole_model, attention, elements
 }

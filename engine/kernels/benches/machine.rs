@@ -19,7 +19,7 @@ criterion_group! {
     config = Criterion::default()
         .warm_up_time(Duration::from_millis(200))
         .measurement_time(Duration::from_secs(1))
-        .sample_size(20)
+        .sample_size(100)
         .nresamples(1000);
     targets = integer_products, memory
 }
@@ -41,6 +41,7 @@ fn pool(threads: usize) -> Threads {
 fn integer_products(criterion: &mut Criterion) {
     let Some((name, products, run)) = peak_loop() else { return };
     let mut group = criterion.benchmark_group("peak");
+    group.sampling_mode(SamplingMode::Flat);
     for threads in thread_counts() {
         group.throughput(Throughput::Elements(products * threads as u64));
         let pool = pool(threads);
