@@ -4,8 +4,16 @@
 //! uses), within bounds on time and memory. What a client wrote can never act as markup: the
 //! places where its text reads like a control token come out with the rendering, and the
 //! tokenizer leaves them text.
+//!
+//! [`OutputParser`] reads what the model answers: content, reasoning and tool calls, in the
+//! format that [`detect`] finds in the template.
 
+mod format;
 mod marks;
 mod template;
 
+pub use format::{
+    CallFormat, Delivery, Detected, OutputEvent, OutputParser, ParserLimits, ParserOptions,
+    ReasoningFormat, Reply, ReplyCall, Tools, UnknownFormat, begins_in_reasoning, detect,
+};
 pub use template::{Rendered, Template, TemplateError, TemplateLimits, TemplateOptions};

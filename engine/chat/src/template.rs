@@ -18,6 +18,7 @@ use engine_text::{GgufHeader, Tokenizer};
 use minijinja::Environment;
 
 pub use error::TemplateError;
+pub(crate) use outline::reads;
 
 use crate::marks::ControlMarks;
 

@@ -92,6 +92,29 @@ pub fn rewritten(source: &str) -> String {
     out
 }
 
+/// Whether a tag names this variable, and not as a member of something else.
+pub fn reads(source: &str, variable: &str) -> bool {
+    let is_word = |letter: char| letter.is_alphanumeric() || letter == '_';
+    tags(source).any(|tag| {
+        let mut code = String::new();
+        let mut letters = Letters::new(tag.inner);
+        let mut end = 0;
+        while let Some((place, letter)) = letters.next_outside_strings() {
+            if place > end {
+                code.push('"');
+            }
+            code.push(letter);
+            end = place + letter.len_utf8();
+        }
+        code.match_indices(variable).any(|(place, _)| {
+            let before = code[..place].chars().next_back();
+            let after = code[place + variable.len()..].chars().next();
+            !before.is_some_and(|letter| is_word(letter) || letter == '.')
+                && !after.is_some_and(is_word)
+        })
+    })
+}
+
 impl Tag<'_> {
     fn word(&self) -> &str {
         let inner = self.inner.trim_start();

@@ -1,0 +1,52 @@
+//! Which format a chat template asks for.
+
+use super::{CallFormat, ReasoningFormat};
+use crate::template;
+
+/// What a template's text says of its model.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Detected {
+    /// How the model writes calls. [`CallFormat::OwnJson`] where the template knows no way.
+    pub calls: CallFormat,
+    /// How it marks reasoning.
+    pub reasoning: ReasoningFormat,
+    /// The template describes the tools to the model. Otherwise a system turn has to (see
+    /// `crate::describe_tools`).
+    pub renders_tools: bool,
+}
+
+/// Texts of which each is in the templates of one format and in no other's that comes later
+/// in this list.
+const SIGNS: [(&[&str], CallFormat); 11] = [
+    (&["<|channel|>", "<|message|>"], CallFormat::Harmony),
+    (&["<｜tool▁call▁begin｜>"], CallFormat::DeepSeek),
+    (&["<｜tool▁calls▁begin｜>"], CallFormat::DeepSeek),
+    (&["[TOOL_CALLS]"], CallFormat::Mistral),
+    (&["<tool_call>", "<function="], CallFormat::Qwen),
+    (&["<tool_call>"], CallFormat::Hermes),
+    (&["<|python_start|>"], CallFormat::Pythonic),
+    (&["func_name1(params_name1="], CallFormat::Pythonic),
+    (&["<|python_tag|>"], CallFormat::Llama3Json),
+    (&["<|start_header_id|>", "\"parameters\""], CallFormat::Llama3Json),
+    (&["<start_of_turn>"], CallFormat::Gemma),
+];
+
+/// Reads the source of a chat template. A configuration may know better.
+pub fn detect(template: &str) -> Detected {
+    let has_all = |texts: &[&str]| texts.iter().all(|text| template.contains(text));
+    let found = SIGNS.iter().find(|(texts, _)| has_all(texts));
+    let calls = found.map_or(CallFormat::OwnJson, |(_, format)| *format);
+    let reasoning = match () {
+        () if calls == CallFormat::Harmony => ReasoningFormat::None,
+        () if template.contains("[THINK]") => ReasoningFormat::Mistral,
+        () if template.contains("</think>") => ReasoningFormat::Think,
+        () => ReasoningFormat::None,
+    };
+    Detected { calls, reasoning, renders_tools: template::reads(template, "tools") }
+}
+
+/// Whether a rendered prompt ends with the tag that begins the reasoning, as DeepSeek R1's and
+/// QwQ's do. The answer then begins inside.
+pub fn begins_in_reasoning(prompt: &str, reasoning: ReasoningFormat) -> bool {
+    reasoning.tags().is_some_and(|(begin, _)| prompt.trim_end().ends_with(begin))
+}
