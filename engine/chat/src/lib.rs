@@ -16,4 +16,7 @@ pub use format::{
     CallFormat, Delivery, Detected, OutputEvent, OutputParser, ParserLimits, ParserOptions,
     ReasoningFormat, Reply, ReplyCall, Tools, UnknownFormat, begins_in_reasoning, detect,
 };
-pub use template::{Rendered, Template, TemplateError, TemplateLimits, TemplateOptions};
+pub use template::{
+    ReasoningEffort, Rendered, Template, TemplateArguments, TemplateError, TemplateLimits,
+    TemplateOptions,
+};

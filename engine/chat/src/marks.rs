@@ -26,6 +26,8 @@ pub struct ControlMarks {
     longest: usize,
     /// Marker characters that the template itself contains.
     in_template: HashSet<char>,
+    /// The template decodes JSON, in which a control text can be spelled with escapes.
+    decodes_json: bool,
 }
 
 impl ControlMarks {
@@ -45,13 +47,14 @@ impl ControlMarks {
             tails,
             longest: strings.iter().map(|text| text.len()).max().unwrap_or(0),
             in_template,
+            decodes_json: template.contains("fromjson"),
         })
     }
 
     /// Puts markers into all texts of `input`. `None`: there was no need.
     pub fn mark(&self, input: &mut Value) -> Result<Option<char>, TemplateError> {
         let mut used = self.in_template.clone();
-        let mut is_needed = false;
+        let mut is_needed = self.decodes_json;
         each_text(input, &mut |text| {
             collect_candidates(text, &mut used);
             is_needed |= !self.places(text).is_empty();
@@ -63,6 +66,11 @@ impl ControlMarks {
         let marker = marker.ok_or(TemplateError::NoMarker)?;
         map_texts(input, &|text| self.marked(text, marker));
         Ok(Some(marker))
+    }
+
+    /// Puts this marker into texts that the template made while it rendered.
+    pub fn mark_more(&self, input: &mut Value, marker: char) {
+        map_texts(input, &|text| self.marked(text, marker));
     }
 
     /// Takes the markers out and finds the control texts that they stood in.

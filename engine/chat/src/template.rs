@@ -1,10 +1,12 @@
 //! A model's chat template.
 
+mod arguments;
 mod clock;
 mod context;
 mod depth;
 mod environment;
 mod error;
+mod from_json;
 mod outline;
 mod python;
 
@@ -12,11 +14,13 @@ mod python;
 mod tests;
 
 use std::io;
+use std::sync::Arc;
 
 use engine_api::Conversation;
 use engine_text::{GgufHeader, Tokenizer};
 use minijinja::Environment;
 
+pub use arguments::{ReasoningEffort, TemplateArguments};
 pub use error::TemplateError;
 pub(crate) use outline::reads;
 
@@ -84,7 +88,7 @@ impl TemplateOptions {
 #[derive(Debug)]
 pub struct Template {
     environment: Environment<'static>,
-    marks: ControlMarks,
+    marks: Arc<ControlMarks>,
     bos: Option<String>,
     eos: Option<String>,
     limits: TemplateLimits,
@@ -128,8 +132,9 @@ impl Template {
         }
         let limits = options.limits;
         outline::check(source, &limits)?;
-        let marks = ControlMarks::new(&options.control_strings, source)?;
+        let marks = Arc::new(ControlMarks::new(&options.control_strings, source)?);
         let mut environment = environment::new(limits.fuel);
+        from_json::add(&mut environment, &marks);
         environment
             .add_template_owned(NAME, outline::rewritten(source))
             .map_err(|error| TemplateError::of_compiling(&error))?;
@@ -156,9 +161,19 @@ impl Template {
         conversation: &Conversation,
         now_unix: i64,
     ) -> Result<Rendered, TemplateError> {
-        let mut input = context::of(conversation);
+        self.render_with(conversation, &TemplateArguments::default(), now_unix)
+    }
+
+    /// Renders a conversation with arguments.
+    pub fn render_with(
+        &self,
+        conversation: &Conversation,
+        arguments: &TemplateArguments,
+        now_unix: i64,
+    ) -> Result<Rendered, TemplateError> {
+        let mut input = context::of(conversation, arguments);
         let marker = self.marks.mark(&mut input)?;
-        let variables = context::variables(input, self, now_unix);
+        let variables = context::variables(input, self, arguments, now_unix, marker);
         let template = self.environment.get_template(NAME).expect("it was added");
         let mut output = Bounded { bytes: Vec::new(), limit: self.output_limit(marker) };
         template.render_captured_to(variables, &mut output).map_err(|error| {

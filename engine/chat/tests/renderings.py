@@ -1,11 +1,12 @@
 """Writes renderings.json: what Python's Jinja makes of every template and conversation.
 
-usage: renderings.py   (needs jinja2; run it again after a change here or in templates/)
+usage: renderings.py [FOLDER]   (needs jinja2; run it again after a change here or in templates/)
 
 The environment is the one of transformers/utils/chat_template_utils.py.
 """
 
 import json
+import sys
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -13,9 +14,10 @@ import jinja2
 import jinja2.ext
 import jinja2.sandbox
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
 NOW = 1_790_000_000
 BOS = "<|begin_of_text|>"
+EOS = "<|eos|>"
 
 WEATHER = {
     "type": "function",
@@ -40,10 +42,10 @@ def turns(*pairs) -> list:
     return [{"role": role, "content": content} for role, content in pairs]
 
 
-def call(arguments: str, content=None) -> dict:
+def call(arguments: str, content=None, id="call_1") -> dict:
     function = {"name": "get_weather", "arguments": arguments}
     return {"role": "assistant", "content": content,
-            "tool_calls": [{"id": "call_1", "type": "function", "function": function}]}
+            "tool_calls": [{"id": id, "type": "function", "function": function}]}
 
 
 CONVERSATIONS = {
@@ -79,6 +81,29 @@ CONVERSATIONS = {
         "tools": [WEATHER, {"type": "function", "function": {"name": "f", "parameters": {}}}],
     },
     "arguments that are no JSON": {"messages": [*turns(("user", "Go")), call("not json", "Calling.")]},
+    "call with a long id": {
+        "messages": [
+            *turns(("system", "Use tools."), ("user", "Weather?")),
+            call('{"place": "Bonn"}', id="9Ae3bDc2F"),
+            {"role": "tool", "tool_call_id": "9Ae3bDc2F", "content": '{"sky": "<grey>", "n": [1, null]}'},
+            *turns(("assistant", "Grey.")),
+        ],
+        "tools": [WEATHER],
+    },
+    "call at the end": {
+        "messages": [
+            *turns(("user", "Weather?"), ("assistant", "<think>\nold\n</think>\n\nWhere?"), ("user", "Bonn")),
+            call('{"place": "Bonn", "days": 1.50, "exact": true}', content="I look."),
+            {"role": "tool", "tool_call_id": "call_1", "content": "wet"},
+        ],
+        "tools": [WEATHER],
+    },
+    "thinking": {"messages": turns(("user", "Hi")), "arguments": {"thinking": True, "reasoning_effort": "high"}},
+    "no thinking": {"messages": turns(("user", "Hi")), "arguments": {"thinking": False, "reasoning_effort": "low"}},
+    "documents": {
+        "messages": turns(("user", "Hi")),
+        "arguments": {"documents": [{"title": "A", "text": "one\ntwo"}, {"title": "B", "n": 1}]},
+    },
     "many turns": {"messages": turns(*[("user" if i % 2 == 0 else "assistant", f"turn {i}") for i in range(31)])},
 }
 
@@ -112,6 +137,7 @@ def environment() -> jinja2.Environment:
         trim_blocks=True, lstrip_blocks=True, extensions=[Generation, jinja2.ext.loopcontrols]
     )
     env.filters["tojson"] = tojson
+    env.filters["fromjson"] = json.loads
     env.globals["raise_exception"] = raise_exception
     env.globals["strftime_now"] = lambda format: datetime.fromtimestamp(NOW, timezone.utc).strftime(format)
     return env
@@ -131,13 +157,16 @@ def as_rendered(message: dict) -> dict:
 
 def render(template: jinja2.Template, conversation: dict) -> dict:
     messages = [as_rendered(message) for message in conversation["messages"]]
+    arguments = {"documents": None, **conversation.get("arguments", {})}
+    if "thinking" in arguments:
+        arguments["enable_thinking"] = arguments["thinking"]
     try:
-        text = template.render(messages=messages, tools=conversation.get("tools"), documents=None,
-                               add_generation_prompt=True, bos_token=BOS)
+        text = template.render(messages=messages, tools=conversation.get("tools"), add_generation_prompt=True,
+                               bos_token=BOS, eos_token=EOS, **arguments)
         return {"text": text}
     except Raised as error:
         return {"raised": str(error)}
-    except (TypeError, jinja2.exceptions.UndefinedError):
+    except (TypeError, AttributeError, ValueError, jinja2.exceptions.TemplateError):
         return {"failed": True}
 
 
@@ -148,7 +177,7 @@ def main() -> None:
         template = env.from_string(path.read_text())
         for name, conversation in CONVERSATIONS.items():
             renderings.append({"template": path.stem, "conversation": name, **render(template, conversation)})
-    out = {"now": NOW, "bos": BOS, "conversations": CONVERSATIONS, "renderings": renderings}
+    out = {"now": NOW, "bos": BOS, "eos": EOS, "conversations": CONVERSATIONS, "renderings": renderings}
     (FOLDER / "renderings.json").write_text(json.dumps(out, indent=1) + "\n")
 
 

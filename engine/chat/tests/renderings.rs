@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use engine_api::{Conversation, FunctionCall, Message, Role, ToolCall};
-use engine_chat::{Template, TemplateError, TemplateOptions};
+use engine_chat::{ReasoningEffort, Template, TemplateArguments, TemplateError, TemplateOptions};
 use engine_text::GgufHeader;
 use serde_json::Value;
 
@@ -13,8 +13,8 @@ fn folder() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests"))
 }
 
-fn source(template: &str) -> String {
-    std::fs::read_to_string(folder().join(format!("templates/{template}.jinja"))).unwrap()
+fn source(folder: &Path, template: &str) -> String {
+    std::fs::read_to_string(folder.join(format!("templates/{template}.jinja"))).unwrap()
 }
 
 fn text(value: &Value) -> Option<String> {
@@ -46,34 +46,70 @@ fn conversation(json: &Value) -> Conversation {
     }
 }
 
-#[test]
-fn renderings_are_those_of_python() {
-    let file = std::fs::read_to_string(folder().join("renderings.json")).unwrap();
+fn arguments(json: &Value) -> TemplateArguments {
+    let effort = json["reasoning_effort"].as_str().map(|name| match name {
+        "low" => ReasoningEffort::Low,
+        "high" => ReasoningEffort::High,
+        other => panic!("{other}"),
+    });
+    TemplateArguments {
+        documents: items(&json["documents"]).cloned().collect(),
+        thinking: json["thinking"].as_bool(),
+        reasoning_effort: effort,
+    }
+}
+
+/// Compares all of a folder's renderings. Says how many templates there are, and where they
+/// differ.
+fn compare(folder: &Path) -> (usize, Vec<String>) {
+    let file = std::fs::read_to_string(folder.join("renderings.json")).unwrap();
     let file: Value = serde_json::from_str(&file).unwrap();
     let mut templates = HashMap::new();
+    let mut differences = Vec::new();
     for rendering in items(&file["renderings"]) {
         let name = rendering["template"].as_str().unwrap();
         let template = templates.entry(name).or_insert_with(|| {
-            let bos = text(&file["bos"]);
-            Template::compile_with(&source(name), TemplateOptions { bos, ..Default::default() })
-                .unwrap()
+            let (bos, eos) = (text(&file["bos"]), text(&file["eos"]));
+            let options = TemplateOptions { bos, eos, ..Default::default() };
+            Template::compile_with(&source(folder, name), options)
         });
         let of = rendering["conversation"].as_str().unwrap();
-        let conversation = conversation(&file["conversations"][of]);
-        let got = template.render(&conversation, file["now"].as_i64().unwrap());
-        match (rendering["text"].as_str(), rendering["raised"].as_str()) {
-            (Some(text), _) => assert_eq!(got.unwrap().text, text, "{name}, {of}"),
-            (_, Some(message)) => {
-                assert_eq!(got, Err(TemplateError::Raised(message.into())), "{name}, {of}");
-            }
+        let json = &file["conversations"][of];
+        let (conversation, arguments) = (conversation(json), arguments(&json["arguments"]));
+        let now = file["now"].as_i64().unwrap();
+        let got = template.as_ref().map_err(Clone::clone);
+        let got = got.and_then(|template| template.render_with(&conversation, &arguments, now));
+        let is_same = match (rendering["text"].as_str(), rendering["raised"].as_str()) {
+            (Some(text), _) => got.as_ref().is_ok_and(|got| got.text == text),
+            (_, Some(message)) => got == Err(TemplateError::Raised(message.into())),
             // what Python cannot do either: null is no text
-            _ => assert!(matches!(got, Err(TemplateError::Failed { .. })), "{name}, {of}: {got:?}"),
+            _ => matches!(got, Err(TemplateError::Failed { .. })),
+        };
+        if !is_same {
+            differences.push(format!("{name}, {of}:\n  {got:?}\n  {rendering}"));
         }
     }
-    assert_eq!(templates.len(), 3);
+    (templates.len(), differences)
 }
 
-/// The bounds are for attacks: a conversation that fills a large context stays far below them.
+#[test]
+fn renderings_are_those_of_python() {
+    let (templates, differences) = compare(folder());
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+    assert_eq!(templates, 20);
+}
+
+/// Templates that are not in the repository: `HANSE_RENDERINGS` names a folder with
+/// `templates/` and the `renderings.json` that `renderings.py` wrote there.
+#[test]
+fn other_renderings_are_those_of_python() {
+    if let Some(folder) = std::env::var_os("HANSE_RENDERINGS") {
+        let (templates, differences) = compare(Path::new(&folder));
+        println!("{templates} templates, {} differences", differences.len());
+        assert!(differences.is_empty(), "{}", differences.join("\n"));
+    }
+}
+
 #[test]
 fn a_long_conversation_is_within_the_bounds() {
     let turn = |index: usize| Message {
@@ -86,7 +122,7 @@ fn a_long_conversation_is_within_the_bounds() {
     let messages = (0..1001).map(turn).collect();
     let long = Conversation { messages, tools: vec![serde_json::json!({ "type": "function" })] };
     for name in ["smollm2", "tools"] {
-        let template = Template::compile(&source(name), ["<|im_end|>"]).unwrap();
+        let template = Template::compile(&source(folder(), name), ["<|im_end|>"]).unwrap();
         assert!(template.render(&long, 0).unwrap().text.len() > 4_000_000, "{name}");
     }
 }
@@ -102,5 +138,5 @@ fn the_template_is_the_one_in_the_model_file() {
     );
     assert!(model.exists(), "{} is missing: run `tests/run` once", model.display());
     let header = GgufHeader::read(&model).unwrap();
-    assert_eq!(header.text("tokenizer.chat_template"), Some(source("smollm2").as_str()));
+    assert_eq!(header.text("tokenizer.chat_template"), Some(source(folder(), "smollm2").as_str()));
 }

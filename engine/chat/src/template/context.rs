@@ -6,28 +6,45 @@ use engine_api::{Conversation, Message, Role, ToolCall};
 use minijinja::value::Value;
 use serde_json::{Map, json};
 
-use super::{Template, clock};
+use super::{Template, TemplateArguments, clock, from_json};
 
-/// The variables that come from the client: `messages` and `tools`, as Hugging Face's
-/// `apply_chat_template` passes them.
-pub fn of(conversation: &Conversation) -> serde_json::Value {
+/// The variables that hold what the client wrote: `messages`, `tools` and `documents`, as
+/// Hugging Face's `apply_chat_template` passes them.
+pub fn of(conversation: &Conversation, arguments: &TemplateArguments) -> serde_json::Value {
     let messages: Vec<_> = conversation.messages.iter().map(message).collect();
-    let tools = match conversation.tools.as_slice() {
-        // templates ask `if tools` and `tools is not none`
+    // templates ask `if tools` and `tools is not none`
+    let list = |items: &[serde_json::Value]| match items {
         [] => serde_json::Value::Null,
-        tools => tools.into(),
+        items => items.into(),
     };
-    json!({ "messages": messages, "tools": tools })
+    let (tools, documents) = (list(&conversation.tools), list(&arguments.documents));
+    json!({ "messages": messages, "tools": tools, "documents": documents })
 }
 
 /// All variables.
-pub fn variables(mut input: serde_json::Value, template: &Template, now_unix: i64) -> Value {
+pub fn variables(
+    mut input: serde_json::Value,
+    template: &Template,
+    arguments: &TemplateArguments,
+    now_unix: i64,
+    marker: Option<char>,
+) -> Value {
     let mut variables: BTreeMap<&str, Value> = BTreeMap::new();
     variables.insert("messages", value(input["messages"].take()));
     variables.insert("tools", value(input["tools"].take()));
-    variables.insert("documents", Value::from(()));
+    variables.insert("documents", value(input["documents"].take()));
     variables.insert("add_generation_prompt", Value::from(true));
     variables.insert("strftime_now", clock::strftime_now(now_unix));
+    if let Some(thinking) = arguments.thinking {
+        variables.insert("enable_thinking", thinking.into());
+        variables.insert("thinking", thinking.into());
+    }
+    if let Some(effort) = arguments.reasoning_effort {
+        variables.insert("reasoning_effort", effort.name().into());
+    }
+    if let Some(marker) = marker {
+        variables.insert(from_json::MARKER, marker.into());
+    }
     if let Some(bos) = &template.bos {
         variables.insert("bos_token", Value::from(bos));
     }
@@ -38,7 +55,7 @@ pub fn variables(mut input: serde_json::Value, template: &Template, now_unix: i6
 }
 
 /// Keeps the order of keys.
-fn value(json: serde_json::Value) -> Value {
+pub(super) fn value(json: serde_json::Value) -> Value {
     match json {
         serde_json::Value::Null => Value::from(()),
         serde_json::Value::Bool(truth) => truth.into(),

@@ -2,7 +2,7 @@
 //! (transformers/utils/chat_template_utils.py, `_compile_jinja_template`).
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Value};
+use minijinja::value::{Kwargs, Value, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, UndefinedBehavior};
 use minijinja_contrib::pycompat::unknown_method_callback;
 
@@ -26,9 +26,12 @@ pub fn new(fuel: u64) -> Environment<'static> {
     environment.set_formatter(python::format);
     environment.set_unknown_method_callback(call_method);
     environment.add_filter("tojson", python::to_json);
+    environment.add_filter("string", python::to_string);
     environment.add_filter("kept", depth::kept);
     environment.add_filter("kept_member", depth::kept_member);
     environment.add_function("raise_exception", raise);
+    environment.add_test("iterable", is_iterable);
+    environment.add_test("sequence", is_sequence);
     environment
 }
 
@@ -37,6 +40,17 @@ fn whitespace() -> SyntaxConfig {
     let mut syntax = SyntaxConfig::builder();
     syntax.trim_blocks(true).lstrip_blocks(true);
     syntax.build().expect("the delimiters are the usual ones")
+}
+
+/// As in Jinja, where nothing can be iterated over but `none` cannot.
+fn is_iterable(value: &Value) -> bool {
+    is_sequence(value) || value.kind() == ValueKind::Iterable
+}
+
+/// As in Jinja, where whatever has a length and items is one.
+fn is_sequence(value: &Value) -> bool {
+    use ValueKind::{Map, Seq, String, Undefined};
+    matches!(value.kind(), String | Seq | Map | Undefined)
 }
 
 fn raise(message: String, _: Kwargs) -> Result<Value, Error> {

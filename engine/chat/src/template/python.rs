@@ -21,6 +21,16 @@ pub fn format(output: &mut Output, _: &mut State, value: &Value) -> Result<(), E
     output.write_str(&text).map_err(Error::from)
 }
 
+/// Python's `str`.
+pub fn to_string(value: Value) -> Result<Value, Error> {
+    if value.as_str().is_some() {
+        return Ok(value);
+    }
+    let mut text = String::new();
+    write_repr(&mut text, &value, DEPTH_MAX)?;
+    Ok(Value::from(text))
+}
+
 /// Python's `json.dumps`, with the arguments that transformers gives to `tojson`. Unlike
 /// Jinja's own filter it leaves `<` and `>` as they are.
 pub fn to_json(state: &State, value: Value, arguments: Kwargs) -> Result<Value, Error> {
