@@ -23,7 +23,7 @@ const SIGNS: [(&[&str], CallFormat); 11] = [
     (&["<｜tool▁calls▁begin｜>"], CallFormat::DeepSeek),
     (&["[TOOL_CALLS]"], CallFormat::Mistral),
     (&["<tool_call>", "<function="], CallFormat::Qwen),
-    (&["<tool_call>"], CallFormat::Hermes),
+    (&["<tool_call>", "{\"name\": "], CallFormat::Hermes),
     (&["<|python_start|>"], CallFormat::Pythonic),
     (&["func_name1(params_name1="], CallFormat::Pythonic),
     (&["<|python_tag|>"], CallFormat::Llama3Json),
@@ -33,7 +33,9 @@ const SIGNS: [(&[&str], CallFormat); 11] = [
 
 /// Reads the source of a chat template. A configuration may know better.
 pub fn detect(template: &str) -> Detected {
-    let has_all = |texts: &[&str]| texts.iter().all(|text| template.contains(text));
+    // quotes are escaped in some
+    let plain = template.replace('\\', "");
+    let has_all = |texts: &[&str]| texts.iter().all(|text| plain.contains(text));
     let found = SIGNS.iter().find(|(texts, _)| has_all(texts));
     let calls = found.map_or(CallFormat::OwnJson, |(_, format)| *format);
     let reasoning = match () {
