@@ -6,15 +6,20 @@
 //! tokenizer leaves them text.
 //!
 //! [`OutputParser`] reads what the model answers: content, reasoning and tool calls, in the
-//! format that [`detect`] finds in the template.
+//! format that [`detect`] finds in the template. [`plan`] makes the grammar that forces tool
+//! calls and JSON.
 
 mod format;
+mod grammar;
 mod marks;
 mod template;
 
 pub use format::{
     CallFormat, Delivery, Detected, OutputEvent, OutputParser, ParserLimits, ParserOptions,
     ReasoningFormat, Reply, ReplyCall, Tools, UnknownFormat, begins_in_reasoning, detect,
+};
+pub use grammar::{
+    CALLS_MAX, Demand, GrammarError, Plan, ResponseFormat, SchemaError, ToolChoice, plan,
 };
 pub use template::{
     ReasoningEffort, Rendered, Template, TemplateArguments, TemplateError, TemplateLimits,

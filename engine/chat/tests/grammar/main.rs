@@ -1,0 +1,326 @@
+//! Grammars: their exact text, whether llguidance takes it, and what it lets through.
+#![allow(clippy::unwrap_used)]
+
+mod schemas;
+mod wander;
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+
+use engine_chat::{
+    CallFormat, Demand, GrammarError, Plan, ReasoningFormat, ResponseFormat, ToolChoice, plan,
+};
+use expect_test::expect_file;
+use llguidance::api::TopLevelGrammar;
+use llguidance::toktrie::{ApproximateTokEnv, TokRxInfo, TokTrie, TokenId};
+use llguidance::{Matcher, ParserFactory};
+use serde_json::{Value, json};
+
+/// Texts that are control tokens in some of the tests.
+const CONTROL: [&str; 18] = [
+    "<|eos|>",
+    "<tool_call>",
+    "</tool_call>",
+    "[TOOL_CALLS]",
+    "[ARGS]",
+    "<｜tool▁calls▁begin｜>",
+    "<｜tool▁call▁begin｜>",
+    "<｜tool▁sep｜>",
+    "<｜tool▁call▁end｜>",
+    "<｜tool▁calls▁end｜>",
+    "<|channel|>",
+    "<|constrain|>",
+    "<|message|>",
+    "<|start|>",
+    "<|end|>",
+    "<|call|>",
+    "<think>",
+    "</think>",
+];
+/// The id of the first of them; below are the bytes.
+const FIRST: u32 = 256;
+
+fn control_id(text: &str) -> Option<u32> {
+    let index = CONTROL.iter().position(|control| *control == text)?;
+    Some(FIRST + u32::try_from(index).unwrap())
+}
+
+fn no_control(_: &str) -> Option<u32> {
+    None
+}
+
+static FACTORY: LazyLock<ParserFactory> = LazyLock::new(|| {
+    let mut words: Vec<Vec<u8>> = (0..=255u8).map(|byte| vec![byte]).collect();
+    words.extend(CONTROL.iter().map(|text| {
+        // llguidance's sign of a control token
+        let mut word = vec![TokTrie::SPECIAL_TOKEN_MARKER];
+        word.extend(text.as_bytes());
+        word
+    }));
+    let size = u32::try_from(words.len()).unwrap();
+    let trie = TokTrie::from(&TokRxInfo::new(size, FIRST), &words);
+    let mut factory =
+        ParserFactory::new_simple(&(Arc::new(ApproximateTokEnv::new(trie)) as _)).unwrap();
+    factory.quiet();
+    factory
+});
+
+fn matcher(grammar: &str) -> Result<Matcher, String> {
+    let matcher = Matcher::new(FACTORY.create_parser(TopLevelGrammar::from_lark(grammar.into())));
+    match matcher.get_error() {
+        Some(error) => Err(error),
+        None => Ok(matcher),
+    }
+}
+
+/// The text as tokens, with control tokens where `has_control`.
+fn tokens(text: &str, has_control: bool) -> Vec<TokenId> {
+    let mut out = Vec::new();
+    let mut rest = text;
+    while let Some(letter) = rest.chars().next() {
+        let control = CONTROL.iter().find(|control| has_control && rest.starts_with(**control));
+        match control {
+            Some(control) => {
+                out.push(control_id(control).unwrap());
+                rest = &rest[control.len()..];
+            }
+            None => {
+                let length = letter.len_utf8();
+                out.extend(rest.as_bytes()[..length].iter().map(|byte| TokenId::from(*byte)));
+                rest = &rest[length..];
+            }
+        }
+    }
+    out
+}
+
+/// Whether a grammar takes the whole text, and may end there.
+fn takes(grammar: &str, text: &str, has_control: bool) -> bool {
+    let mut matcher = matcher(grammar).unwrap();
+    let tokens = tokens(text, has_control);
+    let taken = matcher.try_consume_tokens(&tokens).unwrap();
+    taken == tokens.len() && matcher.is_accepting().unwrap()
+}
+
+fn weather_tools() -> Vec<Value> {
+    let parameters = json!({
+        "type": "object",
+        "properties": { "place": { "type": "string" }, "days": { "type": "integer", "minimum": 1 } },
+        "required": ["place"],
+        "additionalProperties": false,
+    });
+    vec![
+        json!({ "type": "function", "function": { "name": "get_weather", "parameters": parameters } }),
+        json!({ "type": "function", "function": { "name": "now" } }),
+    ]
+}
+
+struct Case {
+    calls: CallFormat,
+    choice: ToolChoice,
+    is_parallel: bool,
+    response: ResponseFormat,
+    reasoning: ReasoningFormat,
+    begins_in_reasoning: bool,
+    has_control: bool,
+    tools: Vec<Value>,
+}
+
+impl Default for Case {
+    fn default() -> Self {
+        Self {
+            calls: CallFormat::Hermes,
+            choice: ToolChoice::Auto,
+            is_parallel: true,
+            response: ResponseFormat::Text,
+            reasoning: ReasoningFormat::None,
+            begins_in_reasoning: false,
+            has_control: false,
+            tools: weather_tools(),
+        }
+    }
+}
+
+impl Case {
+    fn plan(&self) -> Result<Plan, GrammarError> {
+        plan(&Demand {
+            tools: &self.tools,
+            choice: &self.choice,
+            is_parallel: self.is_parallel,
+            response: &self.response,
+            calls: self.calls,
+            reasoning: self.reasoning,
+            begins_in_reasoning: self.begins_in_reasoning,
+            control_id: if self.has_control { &control_id } else { &no_control },
+        })
+    }
+
+    fn grammar(&self) -> String {
+        self.plan().unwrap().grammar.unwrap()
+    }
+}
+
+fn person() -> ResponseFormat {
+    ResponseFormat::JsonSchema(json!({
+        "type": "object",
+        "properties": { "name": { "type": "string" } },
+        "required": ["name"],
+        "additionalProperties": false,
+    }))
+}
+
+fn cases() -> Vec<(String, Case)> {
+    let mut cases = Vec::new();
+    for calls in CallFormat::ALL {
+        for (name, choice) in [("auto", ToolChoice::Auto), ("required", ToolChoice::Required)] {
+            for has_control in [false, true] {
+                let title =
+                    format!("{calls}, {name}{}", if has_control { ", control" } else { "" });
+                cases.push((
+                    title,
+                    Case { calls, choice: choice.clone(), has_control, ..Case::default() },
+                ));
+            }
+        }
+    }
+    let named = ToolChoice::Named("now".into());
+    let allowed = ToolChoice::Allowed { is_required: false, names: vec!["now".into()] };
+    let think = ReasoningFormat::Think;
+    let mut more = |title: &str, case: Case| cases.push((title.to_owned(), case));
+    more("none", Case { choice: ToolChoice::None, ..Case::default() });
+    more("named", Case { choice: named, ..Case::default() });
+    more("allowed", Case { choice: allowed, ..Case::default() });
+    more(
+        "one at a time",
+        Case { choice: ToolChoice::Required, is_parallel: false, ..Case::default() },
+    );
+    more("tools or JSON", Case { response: person(), ..Case::default() });
+    more("no tools, text", Case { tools: vec![], ..Case::default() });
+    more(
+        "any JSON",
+        Case { tools: vec![], response: ResponseFormat::JsonObject, ..Case::default() },
+    );
+    more(
+        "JSON after reasoning",
+        Case { tools: vec![], response: person(), reasoning: think, ..Case::default() },
+    );
+    more(
+        "JSON after reasoning that the prompt began",
+        Case {
+            tools: vec![],
+            response: person(),
+            reasoning: think,
+            begins_in_reasoning: true,
+            has_control: true,
+            ..Case::default()
+        },
+    );
+    more(
+        "JSON in a channel",
+        Case {
+            tools: vec![],
+            response: person(),
+            calls: CallFormat::Harmony,
+            has_control: true,
+            ..Case::default()
+        },
+    );
+    cases
+}
+
+#[test]
+fn grammars_have_the_expected_text_and_compile() {
+    let mut all = String::new();
+    for (title, case) in cases() {
+        let plan = case.plan().unwrap();
+        let calls = plan.calls.map_or("none", CallFormat::name);
+        writeln!(all, "%% {title}: {calls}, {:?}, tools {:?}", plan.delivery, plan.offered)
+            .unwrap();
+        match &plan.grammar {
+            Some(grammar) => {
+                writeln!(all, "{grammar}").unwrap();
+                if let Err(error) = matcher(grammar) {
+                    panic!("{title}: {error}\n{grammar}");
+                }
+            }
+            None => writeln!(all, "anything\n").unwrap(),
+        }
+    }
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/grammar/grammars.expected"));
+    expect_file![path].assert_eq(&all);
+}
+
+#[test]
+fn grammars_take_what_models_write() {
+    let with = |calls, choice, has_control| Case { calls, choice, has_control, ..Case::default() };
+    let weather = r#"{"place": "Köln", "days": 2}"#;
+    let hermes = format!(
+        "<tool_call>\n{{\"name\": \"get_weather\", \"arguments\": {weather}}}\n</tool_call>"
+    );
+    let now = "<tool_call>\n{\"name\": \"now\", \"arguments\": {}}\n</tool_call>";
+    for has_control in [false, true] {
+        let free = with(CallFormat::Hermes, ToolChoice::Auto, has_control).grammar();
+        let forced = with(CallFormat::Hermes, ToolChoice::Required, has_control).grammar();
+        let check = |text: &str, by_free: bool, by_forced: bool| {
+            assert_eq!(takes(&free, text, has_control), by_free, "{text}\n{free}");
+            assert_eq!(takes(&forced, text, has_control), by_forced, "{text}\n{forced}");
+        };
+        check("", true, false);
+        check("Hello <b>!\n\n{}", true, false);
+        check(&hermes, true, true);
+        check(&format!("Let me see.\n{hermes}"), true, false);
+        check(&format!("{hermes}\n{now}"), true, true);
+        check(&format!("x {now}\n{now}\n{hermes}"), true, false);
+        check(&hermes.replace("days\": 2", "days\": 0"), false, false);
+        check(&hermes.replace("place", "plaice"), false, false);
+        check(&hermes.replace("get_weather", "rm"), false, false);
+        check("I write <tool_call> for fun", false, false);
+        let single = Case {
+            is_parallel: false,
+            ..with(CallFormat::Hermes, ToolChoice::Required, has_control)
+        };
+        assert!(!takes(&single.grammar(), &format!("{hermes}\n{now}"), has_control));
+    }
+}
+
+#[test]
+fn grammars_know_where_calls_begin() {
+    let with = |calls, choice, has_control| Case { calls, choice, has_control, ..Case::default() };
+    let weather = r#"{"place": "Köln", "days": 2}"#;
+    let now = "<tool_call>\n{\"name\": \"now\", \"arguments\": {}}\n</tool_call>";
+    // who names a tool wants it once
+    let named = with(CallFormat::Hermes, ToolChoice::Named("now".into()), false).grammar();
+    assert!(takes(&named, now, false) && !takes(&named, &format!("{now}\n{now}"), false));
+    let llama = with(CallFormat::Llama3Json, ToolChoice::Auto, false).grammar();
+    assert!(takes(
+        &llama,
+        &format!("{{\"name\": \"get_weather\", \"parameters\": {weather}}}"),
+        false
+    ));
+    assert!(takes(&llama, "{\"answer\": 1}", false));
+    assert!(takes(&llama, "Hi {\"name\": 1}", false));
+    assert!(!takes(&llama, "{\"name\": \"rm\", \"parameters\": {}}", false));
+    assert!(!takes(&llama, " {\"name\": \"now\", \"parameters\": {\"x\": 1}}", false));
+    let json = Case { response: person(), ..Case::default() }.grammar();
+    assert!(takes(&json, "{\"name\": \"Anna\"}", false) && takes(&json, now, false));
+    assert!(!takes(&json, "Anna", false) && !takes(&json, "{\"name\":  \"Anna\"}", false));
+    let reasoned =
+        Case { reasoning: ReasoningFormat::Think, choice: ToolChoice::Required, ..Case::default() };
+    assert!(takes(&reasoned.grammar(), &format!("<think>\nhm </thin\n</think>\n\n{now}"), false));
+    assert!(takes(&reasoned.grammar(), now, false));
+    let inside = Case { begins_in_reasoning: true, ..reasoned };
+    assert!(takes(&inside.grammar(), &format!("hm\n</think>\n\n{now}"), false));
+    assert!(!takes(&inside.grammar(), now, false));
+    let harmony = with(CallFormat::Harmony, ToolChoice::Auto, true).grammar();
+    let call = "<|channel|>commentary to=functions.now <|constrain|>json<|message|>{}<|call|>";
+    let analysis = "<|channel|>analysis<|message|>hm<|end|><|start|>assistant";
+    assert!(takes(&harmony, &format!("{analysis}{call}"), true));
+    assert!(takes(&harmony, &format!("{analysis}<|channel|>final<|message|>Hello"), true));
+    assert!(takes(
+        &harmony,
+        &format!("<|channel|>commentary<|message|>I look.<|end|><|start|>assistant{call}"),
+        true
+    ));
+    assert!(!takes(&harmony, &call.replace("now", "rm"), true));
+}
