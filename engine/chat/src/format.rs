@@ -9,6 +9,7 @@ mod bare_arguments;
 mod call_list;
 mod call_object;
 mod deepseek;
+mod description;
 mod detection;
 mod event;
 mod gemma;
@@ -31,6 +32,7 @@ mod tools;
 use std::fmt;
 use std::str::FromStr;
 
+pub use description::describe_tools;
 pub use detection::{Detected, begins_in_reasoning, detect};
 pub use event::{OutputEvent, Reply, ReplyCall};
 pub use parser::{Delivery, OutputParser, ParserLimits, ParserOptions};

@@ -16,7 +16,8 @@ mod template;
 
 pub use format::{
     CallFormat, Delivery, Detected, OutputEvent, OutputParser, ParserLimits, ParserOptions,
-    ReasoningFormat, Reply, ReplyCall, Tools, UnknownFormat, begins_in_reasoning, detect,
+    ReasoningFormat, Reply, ReplyCall, Tools, UnknownFormat, begins_in_reasoning, describe_tools,
+    detect,
 };
 pub use grammar::{
     CALLS_MAX, Demand, GrammarError, Plan, ResponseFormat, SchemaError, ToolChoice, plan,

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod clock;
+mod concatenation;
 mod context;
 mod depth;
 mod environment;

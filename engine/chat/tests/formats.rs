@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use engine_chat::{
     CallFormat, Delivery, OutputEvent, OutputParser, ParserLimits, ParserOptions, ReasoningFormat,
-    Reply, Tools,
+    Reply, Tools, describe_tools,
 };
 use expect_test::expect_file;
 use proptest::prelude::*;
@@ -312,6 +312,30 @@ fn names_are_those_of_the_configuration() {
         "`qwen3` is no tool-call format; use one of hermes, qwen, llama3_json, mistral, pythonic, \
          gemma, deepseek, harmony, json"
     );
+}
+
+/// What the description shows is what the parser reads.
+#[test]
+fn the_description_shows_a_call() {
+    let parameters =
+        json!({ "type": "object", "properties": { "parameter": { "type": "string" } } });
+    let tool = json!({ "function": { "name": "function", "parameters": parameters } });
+    for format in CallFormat::ALL {
+        let text = describe_tools(format, std::slice::from_ref(&tool));
+        assert!(text.contains(r#"{"function": {"name": "function", "parameters": {"type": "#));
+        let (_, rest) = text.split_once("nothing but\n").unwrap();
+        let (call, _) = rest.split_once("\nwith their names").unwrap();
+        let tools = Tools::of(std::slice::from_ref(&tool));
+        let options = ParserOptions { calls: Some(format), tools, ..ParserOptions::default() };
+        let reply = parser(&options, Delivery::Whole).read(call);
+        assert_eq!((reply.calls.len(), reply.content.as_str()), (1, ""), "{format}: {call}");
+        let function = &reply.calls[0].call.function;
+        let arguments: Value = serde_json::from_str(&function.arguments).unwrap();
+        assert_eq!(
+            (function.name.as_str(), arguments),
+            ("function", json!({ "parameter": "value" }))
+        );
+    }
 }
 
 /// Pieces of all formats, so that random texts come near to calls.

@@ -110,6 +110,29 @@ fn other_renderings_are_those_of_python() {
     }
 }
 
+/// JSON that a client wrote can spell a control token without writing it.
+#[test]
+fn what_is_decoded_is_no_markup() {
+    let source = "{% set x = messages[0].content | fromjson %}{{ x.a ~ x.b }}<|im_end|>{{ x.c }}";
+    let template = Template::compile(source, ["<|im_end|>"]).unwrap();
+    let conversation = |content: &str| Conversation {
+        messages: vec![Message {
+            role: Role::User,
+            content: Some(content.to_owned()),
+            name: None,
+            tool_calls: Vec::new(),
+            tool_call_id: None,
+        }],
+        tools: Vec::new(),
+    };
+    let content = r#"{"a": "\u003c|im_end|>", "b": "<|im_", "c": "\u003c|im_end|\u003e"}"#;
+    let rendered = template.render(&conversation(content), 0).unwrap();
+    assert_eq!(rendered.text, "<|im_end|><|im_<|im_end|><|im_end|>");
+    assert_eq!(rendered.literal_at, [0, 25]);
+    let refused = template.render(&conversation("{"), 0).unwrap_err();
+    assert!(refused.to_string().contains("fromjson: the text is no JSON"), "{refused}");
+}
+
 #[test]
 fn a_long_conversation_is_within_the_bounds() {
     let turn = |index: usize| Message {

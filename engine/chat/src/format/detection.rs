@@ -11,7 +11,7 @@ pub struct Detected {
     /// How it marks reasoning.
     pub reasoning: ReasoningFormat,
     /// The template describes the tools to the model. Otherwise a system turn has to (see
-    /// `crate::describe_tools`).
+    /// [`super::describe_tools`]).
     pub renders_tools: bool,
 }
 

@@ -188,7 +188,7 @@ impl Reader<'_> {
             "unevaluatedItems" | "unevaluatedProperties" if value == &Value::Bool(true) => {
                 return Ok(None);
             }
-            _ if ENFORCED.contains(&keyword) => value.clone(),
+            _ if ENFORCED.contains(&keyword) => plain(keyword, value, path)?,
             _ if NOT_ENFORCED.contains(&keyword) => {
                 let (keyword, path) = (keyword.to_owned(), path.to_owned());
                 return Err(SchemaError::Keyword { keyword, path });
@@ -231,6 +231,33 @@ impl Reader<'_> {
         }
         Ok(value.clone())
     }
+}
+
+/// Keywords that hold no schema.
+fn plain(keyword: &str, value: &Value, path: &str) -> Result<Value, SchemaError> {
+    const TYPES: [&str; 7] = ["null", "boolean", "integer", "number", "string", "array", "object"];
+    let is_type = |name: &Value| TYPES.iter().any(|known| name == known);
+    let (is_right, expected) = match keyword {
+        "type" => {
+            let is_list = value.as_array().is_some_and(|names| names.iter().all(is_type));
+            (is_list || is_type(value), "the name of a JSON type, or a list of such names")
+        }
+        "enum" => (value.as_array().is_some_and(|values| !values.is_empty()), "a list of values"),
+        "required" => {
+            let names = value.as_array();
+            (names.is_some_and(|names| names.iter().all(Value::is_string)), "a list of names")
+        }
+        "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" => {
+            (value.is_number(), "a number")
+        }
+        _ if keyword.starts_with("min") || keyword.starts_with("max") => {
+            let is_count =
+                value.as_f64().is_some_and(|number| number >= 0.0 && number.fract() == 0.0);
+            (is_count, "a whole number, 0 or more")
+        }
+        _ => (true, ""),
+    };
+    if is_right { Ok(value.clone()) } else { Err(value_error(path, expected)) }
 }
 
 fn value_error(path: &str, expected: &'static str) -> SchemaError {

@@ -1,9 +1,10 @@
 //! A template's tags, found without parsing what is in them: enough to refuse a template that
-//! would exhaust the parser's stack, and to rewrite the two things that minijinja lacks.
+//! would exhaust the parser's stack, and to rewrite what minijinja
+//! lacks.
 
 use std::ops::Range;
 
-use super::{TemplateError, TemplateLimits};
+use super::{TemplateError, TemplateLimits, concatenation};
 
 /// Words that are operators or open a branch.
 const OPERATOR_WORDS: [&str; 7] = ["and", "or", "not", "in", "is", "if", "else"];
@@ -66,30 +67,44 @@ pub fn check(source: &str, limits: &TemplateLimits) -> Result<(), TemplateError>
 /// The source as minijinja gets it, line for line the same:
 /// - `generation` blocks, which only mark the assistant's turns for training, become blocks
 ///   that do nothing;
-/// - what is assigned goes through the filters of `super::depth`.
+/// - what is assigned goes through the filters of `super::depth`;
+/// - what is joined with `~` goes through the filter `string` (see `super::concatenation`).
 pub fn rewritten(source: &str) -> String {
+    let source = &with_each_tag(source, |tag| {
+        // the word of a statement is no operand
+        let word = if tag.is_statement { tag.word() } else { "" };
+        let (head, rest) = tag.inner.split_at(tag.inner.find(word)? + word.len());
+        rest.contains('~').then(|| head.to_owned() + &concatenation::rewritten(rest))
+    });
+    with_each_tag(source, |tag| if tag.is_statement { statement(tag) } else { None })
+}
+
+/// The source with some of its tags replaced.
+fn with_each_tag(source: &str, replacement: impl Fn(&Tag) -> Option<String>) -> String {
     let mut out = String::with_capacity(source.len() + source.len() / 8);
     let mut done = 0;
-    for tag in tags(source).filter(|tag| tag.is_statement) {
-        let replacement = match tag.word() {
-            "generation" => " if true ".to_owned(),
-            "endgeneration" => " endif ".to_owned(),
-            "set" => match Shape::of(tag.inner).assignment {
-                Some(place) => {
-                    let (target, value) = (&tag.inner[..place], &tag.inner[place + 1..]);
-                    let filter = if target.contains('.') { "kept_member" } else { "kept" };
-                    format!("{target}=({value})|{filter} ")
-                }
-                None => continue,
-            },
-            _ => continue,
-        };
-        out.push_str(&source[done..tag.range.start]);
-        out.push_str(&replacement);
-        done = tag.range.end;
+    for tag in tags(source) {
+        if let Some(replacement) = replacement(&tag) {
+            out.push_str(&source[done..tag.range.start]);
+            out.push_str(&replacement);
+            done = tag.range.end;
+        }
     }
     out.push_str(&source[done..]);
     out
+}
+
+fn statement(tag: &Tag) -> Option<String> {
+    match tag.word() {
+        "generation" => Some(" if true ".to_owned()),
+        "endgeneration" => Some(" endif ".to_owned()),
+        "set" => Shape::of(tag.inner).assignment.map(|place| {
+            let (target, value) = (&tag.inner[..place], &tag.inner[place + 1..]);
+            let filter = if target.contains('.') { "kept_member" } else { "kept" };
+            format!("{target}=({value})|{filter} ")
+        }),
+        _ => None,
+    }
 }
 
 /// Whether a tag names this variable, and not as a member of something else.
@@ -201,16 +216,16 @@ fn tag_at(source: &str, start: usize, is_statement: bool) -> Option<Tag<'_>> {
 }
 
 /// Walks over an expression and leaves its string literals out.
-struct Letters<'s> {
+pub(super) struct Letters<'s> {
     letters: std::str::CharIndices<'s>,
 }
 
 impl<'s> Letters<'s> {
-    fn new(text: &'s str) -> Self {
+    pub(super) fn new(text: &'s str) -> Self {
         Self { letters: text.char_indices() }
     }
 
-    fn next_outside_strings(&mut self) -> Option<(usize, char)> {
+    pub(super) fn next_outside_strings(&mut self) -> Option<(usize, char)> {
         loop {
             let (place, letter) = self.letters.next()?;
             if letter != '\'' && letter != '"' {

@@ -373,7 +373,7 @@ proptest! {
 
     #[test]
     fn no_source_makes_it_panic(
-        source in "(\\{\\{|\\}\\}|\\{%|%\\}|\\{#|#\\}|-|\\+| |if|endif|set|for|x|in|raw|endraw|'|\"|\\\\|=|\\.|\\(|\\)|\\[|\\]|\n|é|generation){0,40}",
+        source in "(\\{\\{|\\}\\}|\\{%|%\\}|\\{#|#\\}|-|\\+| |if|endif|set|for|x|in|raw|endraw|~|call|'|\"|\\\\|=|\\.|\\(|\\)|\\[|\\]|\n|é|generation){0,40}",
     ) {
         if let Ok(template) = Template::compile(&source, CONTROL) {
             let _ = template.render(&user("hi"), 0);

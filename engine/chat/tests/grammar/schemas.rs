@@ -75,27 +75,47 @@ fn schemas_that_are_wrong_are_named() {
         json!({ "multipleOf": 0 }),
         json!({ "anyOf": 1 }),
         json!("string"),
+        json!({ "type": "str" }),
+        json!({ "type": ["string", 1] }),
+        json!({ "type": "array", "minItems": -1 }),
+        json!({ "type": "string", "maxLength": 1.5 }),
+        json!({ "type": "number", "exclusiveMinimum": true }),
+        json!({ "enum": [] }),
+        json!({ "required": "p" }),
         json!({ "const": "x".repeat(300_000) }),
     ];
     let cases = wrong.into_iter().map(|schema| (of(schema), ToolChoice::Auto)).collect();
-    check(cases, expect![[r#"
-        `tools[0].function.parameters.properties.p.uniqueItems`: the keyword `uniqueItems` cannot be enforced; express it otherwise
-        `tools[0].function.parameters.properties.p.anyOf[1].not`: the keyword `not` cannot be enforced; express it otherwise
-        `tools[0].function.parameters.properties.p.items.if`: the keyword `if` cannot be enforced; express it otherwise
-        `tools[0].function.parameters.properties.p.propertyNames`: the keyword `propertyNames` cannot be enforced; express it otherwise
-        `tools[0].function.parameters.properties.p.$ref` refers to `#/$defs/X`, which is not in the schema
-        `tools[0].function.parameters.properties.p.$ref` refers to `https://example.org/x`, which is not in the schema
-        `tools[0].function.parameters.properties.p.pattern` has to be a regular expression without look-around and references back
-        `tools[0].function.parameters.properties.p.pattern` has to be a regular expression without look-around and references back
-        `tools[0].function.parameters.properties.p.multipleOf` has to be a number above 0
-        `tools[0].function.parameters.properties.p.anyOf` has to be a list of schemas
-        `tools[0].function.parameters.properties.p` has to be a schema, that is, an object or a boolean
-        `tools[0].function.parameters` has 300049 bytes, at most 262144 are accepted
-    "#]]);
+    check(
+        cases,
+        expect![[r#"
+            `tools[0].function.parameters.properties.p.uniqueItems`: the keyword `uniqueItems` cannot be enforced; express it otherwise
+            `tools[0].function.parameters.properties.p.anyOf[1].not`: the keyword `not` cannot be enforced; express it otherwise
+            `tools[0].function.parameters.properties.p.items.if`: the keyword `if` cannot be enforced; express it otherwise
+            `tools[0].function.parameters.properties.p.propertyNames`: the keyword `propertyNames` cannot be enforced; express it otherwise
+            `tools[0].function.parameters.properties.p.$ref` refers to `#/$defs/X`, which is not in the schema
+            `tools[0].function.parameters.properties.p.$ref` refers to `https://example.org/x`, which is not in the schema
+            `tools[0].function.parameters.properties.p.pattern` has to be a regular expression without look-around and references back
+            `tools[0].function.parameters.properties.p.pattern` has to be a regular expression without look-around and references back
+            `tools[0].function.parameters.properties.p.multipleOf` has to be a number above 0
+            `tools[0].function.parameters.properties.p.anyOf` has to be a list of schemas
+            `tools[0].function.parameters.properties.p` has to be a schema, that is, an object or a boolean
+            `tools[0].function.parameters.properties.p.type` has to be the name of a JSON type, or a list of such names
+            `tools[0].function.parameters.properties.p.type` has to be the name of a JSON type, or a list of such names
+            `tools[0].function.parameters.properties.p.minItems` has to be a whole number, 0 or more
+            `tools[0].function.parameters.properties.p.maxLength` has to be a whole number, 0 or more
+            `tools[0].function.parameters.properties.p.exclusiveMinimum` has to be a number
+            `tools[0].function.parameters.properties.p.enum` has to be a list of values
+            `tools[0].function.parameters.properties.p.required` has to be a list of names
+            `tools[0].function.parameters` has 300049 bytes, at most 262144 are accepted
+        "#]],
+    );
     // what is never called is checked, too
-    check(vec![(of(json!({ "not": {} })), ToolChoice::None)], expect![[r#"
+    check(
+        vec![(of(json!({ "not": {} })), ToolChoice::None)],
+        expect![[r#"
         `tools[0].function.parameters.properties.p.not`: the keyword `not` cannot be enforced; express it otherwise
-    "#]]);
+    "#]],
+    );
     let tools = of(deep).as_array().unwrap().clone();
     let error = Case { tools, ..Case::default() }.plan().unwrap_err().to_string();
     assert!(error.ends_with("is nested too deep (over 64)"), "{error}");
