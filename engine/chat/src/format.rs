@@ -37,6 +37,7 @@ pub use detection::{Detected, begins_in_reasoning, detect};
 pub use event::{OutputEvent, Reply, ReplyCall};
 pub use parser::{Delivery, OutputParser, ParserLimits, ParserOptions};
 pub use tools::Tools;
+pub(crate) use tools::{DEPTH_MAX as KINDS_DEPTH_MAX, Kinds};
 
 /// How a model writes tool calls.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -112,8 +113,8 @@ impl CallFormat {
         }
     }
 
-    /// Texts of control tokens that the parser needs to see. A detokenizer leaves control
-    /// tokens out; these it must write.
+    /// Texts that the parser looks for. Where one is a control token of the model, which a
+    /// detokenizer leaves out, it has to be written.
     pub fn control_texts(self) -> Vec<&'static str> {
         match self {
             Self::Harmony => harmony::MARKERS.to_vec(),
@@ -133,6 +134,11 @@ impl ReasoningFormat {
             Self::Think => "think",
             Self::Mistral => "mistral",
         }
+    }
+
+    /// As [`CallFormat::control_texts`].
+    pub fn control_texts(self) -> Vec<&'static str> {
+        self.tags().map_or_else(Vec::new, |(begin, end)| vec![begin, end])
     }
 
     /// What begins and ends it.

@@ -8,6 +8,7 @@ mod harmony;
 mod lark;
 mod schema;
 mod shape;
+mod xml;
 
 use std::collections::HashSet;
 
@@ -163,7 +164,7 @@ pub fn plan(demand: &Demand) -> Result<Plan, GrammarError> {
         return Ok(Plan { grammar, calls, delivery: Delivery::Whole, offered });
     }
     let is_free = !is_required && content.is_none();
-    let Some(shape) = Shape::of(demand.calls, demand.control_id, is_free) else {
+    let Some(shape) = Shape::of(demand, &tools, is_free) else {
         let calls = Some(demand.calls);
         return Ok(Plan { grammar: None, calls, delivery: Delivery::Whole, offered });
     };

@@ -32,6 +32,8 @@ fn tools() -> Tools {
                 "tags": { "anyOf": [{ "type": "array" }, { "type": "null" }] },
                 "limit": { "type": ["integer", "null"] },
                 "exact": { "type": "boolean" },
+                "note": { "anyOf": [{ "type": "string" }, { "type": "null" }] },
+                "level": { "type": ["number", "string"] },
             }),
         ),
     ])
@@ -265,10 +267,13 @@ fn nothing_is_said_early_of_what_may_become_a_marker() {
 
 #[test]
 fn what_is_held_is_bounded() {
-    let limits = ParserLimits { call_bytes_max: 1000, name_bytes_max: 20, calls_max: 3 };
+    let limits =
+        ParserLimits { call_bytes_max: 1000, name_bytes_max: 20, calls_max: 3, arguments_max: 2 };
     let options =
         |calls| ParserOptions { calls: Some(calls), tools: tools(), limits, ..Default::default() };
     let long = "x".repeat(2000);
+    let three: String =
+        ["a", "b", "c"].map(|name| format!("<parameter={name}>1</parameter>")).concat();
     for (format, text) in [
         (CallFormat::Hermes, format!("<tool_call>{{\"name\": \"{long}")),
         (CallFormat::Hermes, format!("<tool_call>{{\"{long}")),
@@ -281,6 +286,8 @@ fn what_is_held_is_bounded() {
         (CallFormat::Pythonic, format!("[now({long}")),
         (CallFormat::DeepSeek, format!("<｜tool▁call▁begin｜>{long}")),
         (CallFormat::DeepSeek, format!("<｜tool▁call▁begin｜>function<｜tool▁sep｜>{long}")),
+        (CallFormat::Pythonic, "[now(a=1, b=2, c=3)]".to_owned()),
+        (CallFormat::Qwen, "<function=now>".to_owned() + &three),
         (CallFormat::Llama3Json, format!("{{{}x", " ".repeat(2000))),
     ] {
         let mut parser = parser(&options(format), Delivery::Whole);

@@ -26,11 +26,18 @@ pub struct ParserLimits {
     pub name_bytes_max: usize,
     /// Most calls in an answer; further ones are content.
     pub calls_max: usize,
+    /// Most arguments of a call in the formats that do not write JSON.
+    pub arguments_max: usize,
 }
 
 impl Default for ParserLimits {
     fn default() -> Self {
-        Self { call_bytes_max: 1024 * 1024, name_bytes_max: 256, calls_max: 128 }
+        Self {
+            call_bytes_max: 1024 * 1024,
+            name_bytes_max: 256,
+            calls_max: 128,
+            arguments_max: 256,
+        }
     }
 }
 

@@ -101,7 +101,8 @@ impl PythonCall {
             return Step::More;
         }
         // what is given twice is given once in JSON: which one would be a guess
-        if self.keys.contains(&key) || !(letter == '=' || letter.is_ascii_whitespace()) {
+        let is_full = self.keys.len() >= sink.limits.arguments_max;
+        if is_full || self.keys.contains(&key) || !(letter == '=' || letter.is_ascii_whitespace()) {
             return Step::Broken;
         }
         let mut text = String::from(if self.has_arguments { ", \"" } else { "{\"" });

@@ -97,7 +97,7 @@ impl Xml {
             At::Tag => self.tag(sink),
             At::Key => {
                 let key = self.taken(">");
-                if self.keys.contains(&key) {
+                if self.keys.len() >= sink.limits.arguments_max || self.keys.contains(&key) {
                     return Step::Broken;
                 }
                 self.keys.push(key);
@@ -159,17 +159,18 @@ impl Xml {
 
 /// The value as JSON where the schema wants something else than a text.
 fn json(value: &str, kinds: Kinds) -> Option<String> {
-    if !kinds.may_be_other {
-        return None;
-    }
-    match value.trim() {
-        "True" if !kinds.may_be_text => Some("true".into()),
-        "False" if !kinds.may_be_text => Some("false".into()),
-        "None" if !kinds.may_be_text => Some("null".into()),
-        // a text in quotes may mean the quotes
-        text if kinds.may_be_text && text.starts_with('"') => None,
-        text => read_whole(text),
-    }
+    let may_be_text = kinds.has(Kinds::TEXT);
+    let value = match value.trim() {
+        "True" if !may_be_text => "true",
+        "False" if !may_be_text => "false",
+        "None" if !may_be_text => "null",
+        value => value,
+    };
+    let json = read_whole(value)?;
+    let kind = Kinds::of_json(&json);
+    // a text in quotes means the quotes
+    let is_meant = kinds.has(kind) && kind != Kinds::TEXT;
+    (is_meant || !may_be_text).then_some(json)
 }
 
 fn push_text(text: &str, out: &mut String) {

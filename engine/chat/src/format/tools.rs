@@ -4,6 +4,9 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
+/// How many references and alternatives are followed.
+pub const DEPTH_MAX: usize = 8;
+
 /// The names of the tools, and which of their parameters may be something else than a text.
 #[derive(Clone, Debug, Default)]
 pub struct Tools {
@@ -11,19 +14,91 @@ pub struct Tools {
     by_name: HashMap<String, HashMap<String, Kinds>>,
 }
 
-/// What a parameter may be.
+/// What a parameter may be: a set of JSON's kinds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Kinds {
-    /// A text.
-    pub may_be_text: bool,
-    /// Anything but a text.
-    pub may_be_other: bool,
-}
+pub struct Kinds(u8);
 
 impl Kinds {
-    /// Where nothing is known: formats without types write texts.
-    pub const TEXT: Self = Self { may_be_text: true, may_be_other: false };
-    const ANY: Self = Self { may_be_text: true, may_be_other: true };
+    /// A text. Also where nothing is known: formats without types write texts.
+    pub const TEXT: Self = Self(1);
+    const INTEGER: Self = Self(2);
+    /// A number with a fraction or an exponent.
+    const FRACTION: Self = Self(4);
+    const BOOLEAN: Self = Self(8);
+    const NULL: Self = Self(16);
+    const LIST: Self = Self(32);
+    const OBJECT: Self = Self(64);
+    const ANY: Self = Self(127);
+    /// All that have no parts.
+    pub const PLAIN: Self = Self(31);
+
+    /// Whether each of the other's kinds is among these.
+    pub fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// The kind of a JSON text.
+    pub fn of_json(text: &str) -> Self {
+        match text.as_bytes().first() {
+            Some(b'"') => Self::TEXT,
+            Some(b'{') => Self::OBJECT,
+            Some(b'[') => Self::LIST,
+            Some(b't' | b'f') => Self::BOOLEAN,
+            Some(b'n') => Self::NULL,
+            _ if text.contains(['.', 'e', 'E']) => Self::FRACTION,
+            _ => Self::INTEGER,
+        }
+    }
+
+    fn of_type(name: &Value) -> Self {
+        match name.as_str() {
+            Some("string") => Self::TEXT,
+            Some("integer") => Self::INTEGER,
+            Some("number") => Self::INTEGER.with(Self::FRACTION),
+            Some("boolean") => Self::BOOLEAN,
+            Some("null") => Self::NULL,
+            Some("array") => Self::LIST,
+            Some("object") => Self::OBJECT,
+            _ => Self::ANY,
+        }
+    }
+
+    /// Reads them from a parameter's schema. `depth`: how many more references and
+    /// alternatives are followed.
+    pub fn of_schema(schema: &Value, root: &Value, depth: usize) -> Self {
+        let Some(schema) = schema.as_object().filter(|_| depth > 0) else {
+            return Self::ANY;
+        };
+        let any_of = |list: &Value, of: &dyn Fn(&Value) -> Self| {
+            let each = list.as_array().into_iter().flatten().map(of);
+            each.reduce(Self::with).unwrap_or(Self::ANY)
+        };
+        if let Some(target) = schema.get("$ref").and_then(Value::as_str) {
+            let target = target.strip_prefix('#').and_then(|pointer| root.pointer(pointer));
+            return target.map_or(Self::ANY, |target| Self::of_schema(target, root, depth - 1));
+        }
+        match schema.get("type") {
+            Some(names @ Value::Array(_)) => return any_of(names, &Self::of_type),
+            Some(name) => return Self::of_type(name),
+            None => {}
+        }
+        let of_value = |value: &Value| Self::of_json(&value.to_string());
+        match (schema.get("const"), schema.get("enum")) {
+            (Some(value), _) => return of_value(value),
+            (None, Some(values)) => return any_of(values, &of_value),
+            (None, None) => {}
+        }
+        match schema.get("anyOf").or_else(|| schema.get("oneOf")) {
+            Some(alternatives) => {
+                any_of(alternatives, &|one| Self::of_schema(one, root, depth - 1))
+            }
+            None => Self::ANY,
+        }
+    }
 }
 
 impl Tools {
@@ -35,10 +110,9 @@ impl Tools {
             let name = function.get("name")?.as_str()?.to_owned();
             let schema = function.get("parameters").unwrap_or(&Value::Null);
             let parameters = schema.get("properties").and_then(Value::as_object);
-            let kinds = parameters
-                .into_iter()
-                .flatten()
-                .map(|(name, parameter)| (name.clone(), kinds(parameter, schema, 8)));
+            let kinds = parameters.into_iter().flatten().map(|(name, parameter)| {
+                (name.clone(), Kinds::of_schema(parameter, schema, DEPTH_MAX))
+            });
             Some((name, kinds.collect()))
         });
         Self { by_name: by_name.collect() }
@@ -58,43 +132,5 @@ impl Tools {
     pub(super) fn kinds(&self, tool: &str, parameter: &str) -> Kinds {
         let known = self.by_name.get(tool).and_then(|parameters| parameters.get(parameter));
         known.copied().unwrap_or(Kinds::TEXT)
-    }
-}
-
-/// `depth`: how many more references and alternatives are followed.
-fn kinds(schema: &Value, root: &Value, depth: usize) -> Kinds {
-    let Some(schema) = schema.as_object().filter(|_| depth > 0) else {
-        return Kinds::ANY;
-    };
-    let of_value =
-        |value: &Value| Kinds { may_be_text: value.is_string(), may_be_other: !value.is_string() };
-    let of_type =
-        |name: &Value| Kinds { may_be_text: name == "string", may_be_other: name != "string" };
-    if let Some(target) = schema.get("$ref").and_then(Value::as_str) {
-        let target = target.strip_prefix('#').and_then(|pointer| root.pointer(pointer));
-        return target.map_or(Kinds::ANY, |target| kinds(target, root, depth - 1));
-    }
-    let one_of = |list: &Value, of: &dyn Fn(&Value) -> Kinds| {
-        let all = list.as_array().into_iter().flatten().map(of);
-        all.reduce(|one, other| Kinds {
-            may_be_text: one.may_be_text || other.may_be_text,
-            may_be_other: one.may_be_other || other.may_be_other,
-        })
-        .unwrap_or(Kinds::ANY)
-    };
-    match schema.get("type") {
-        Some(Value::Array(names)) => return one_of(&Value::Array(names.clone()), &of_type),
-        Some(name) => return of_type(name),
-        None => {}
-    }
-    if let Some(value) = schema.get("const") {
-        return of_value(value);
-    }
-    if let Some(values) = schema.get("enum") {
-        return one_of(values, &of_value);
-    }
-    match schema.get("anyOf").or_else(|| schema.get("oneOf")) {
-        Some(alternatives) => one_of(alternatives, &|one| kinds(one, root, depth - 1)),
-        None => Kinds::ANY,
     }
 }

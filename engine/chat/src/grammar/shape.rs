@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::harmony;
 use super::lark::{Lark, regex};
+use super::xml;
 use super::{CALLS_MAX, Demand, Tool, ToolChoice};
 use crate::format::{CallFormat, Delivery};
 
@@ -30,6 +31,8 @@ const JSON_CALL: [Part; 5] =
 pub struct Shape {
     /// For the parser.
     pub calls: CallFormat,
+    /// Whether the arguments are written as Qwen writes them.
+    is_xml: bool,
     /// Before the first call.
     open: &'static [Part],
     call: &'static [Part],
@@ -40,13 +43,11 @@ pub struct Shape {
 impl Shape {
     /// The shape of a format, or our own for what has no grammar. `None`: there is none, and
     /// `is_free`, that is, the model may also answer with any text in its own way.
-    pub fn of(
-        format: CallFormat,
-        control_id: &dyn Fn(&str) -> Option<u32>,
-        is_free: bool,
-    ) -> Option<Self> {
-        let (open, call, between, close): (&[_], &[_], &[_], &[_]) = match format {
-            // calls in Python or XML begin as the model likes
+    pub fn of(demand: &Demand, tools: &[Tool], is_free: bool) -> Option<Self> {
+        let has = |marker: &str| (demand.control_id)(marker).is_some();
+        let (open, call, between, close): (&[_], &[_], &[_], &[_]) = match demand.calls {
+            CallFormat::Qwen if xml::can_write(tools) => return Some(Self::XML),
+            // calls in Python begin as the model likes, and what is no XML is not Qwen's own way
             CallFormat::Pythonic | CallFormat::Gemma | CallFormat::Qwen if is_free => return None,
             CallFormat::Hermes | CallFormat::Qwen => (
                 &[],
@@ -63,7 +64,7 @@ impl Shape {
                 &[],
             ),
             CallFormat::Llama3Json => (&[], &JSON_CALL, &[Text("; ")], &[]),
-            CallFormat::Mistral if control_id("[ARGS]").is_some() => {
+            CallFormat::Mistral if has("[ARGS]") => {
                 (&[], &[Marker("[TOOL_CALLS]"), Name, Marker("[ARGS]"), Arguments], &[], &[])
             }
             CallFormat::Mistral => (
@@ -107,22 +108,42 @@ impl Shape {
             CallFormat::Gemma => (&[], &JSON_CALL, &[Text("\n")], &[]),
             CallFormat::Pythonic | CallFormat::OwnJson => return Some(Self::OWN),
         };
-        Some(Self { calls: format, open, call, between, close })
+        Some(Self { calls: demand.calls, is_xml: false, open, call, between, close })
     }
 
     /// Ours.
     const OWN: Self = Self {
         calls: CallFormat::OwnJson,
+        is_xml: false,
         open: &[Text("{\"tool_calls\": [")],
         call: &[Text("{\"name\": \""), Name, Text("\", \"arguments\": "), Arguments, Text("}")],
         between: &[Text(", ")],
         close: &[Text("]}")],
     };
 
+    /// Qwen's own.
+    const XML: Self = Self {
+        calls: CallFormat::Qwen,
+        is_xml: true,
+        open: &[],
+        call: &[
+            Marker("<tool_call>"),
+            Text("\n<function="),
+            Name,
+            Text(">\n"),
+            Arguments,
+            Text("</function>\n"),
+            Marker("</tool_call>"),
+        ],
+        between: &[Text("\n")],
+        close: &[],
+    };
+
     /// When the parser may deliver what this grammar lets through.
     pub fn delivery(&self, is_required: bool) -> Delivery {
-        // where a call begins with plain text, other texts that begin like it may be calls, too
-        let is_certain = is_required || self.head().is_some();
+        // where a call begins with plain text, other texts that begin like it may be calls, too,
+        // and Qwen's begin without their marker as well
+        let is_certain = is_required || (self.head().is_some() && !self.is_xml);
         if is_certain { Delivery::AsTheyCome } else { Delivery::Whole }
     }
 
@@ -222,7 +243,11 @@ impl Shape {
         for (index, tool) in tools.iter().enumerate() {
             let row = lark.row_of(&self.call[skipped..], &tool.name, index);
             lark.rule(&format!("call_{index}"), &row);
-            lark.json(&format!("arguments_{index}"), &tool.schema);
+            let arguments = format!("arguments_{index}");
+            match self.is_xml {
+                true => xml::arguments(lark, tool, &arguments),
+                false => lark.json(&arguments, &tool.schema),
+            }
         }
     }
 }

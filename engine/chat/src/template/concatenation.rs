@@ -112,7 +112,7 @@ mod tests {
         let is = |inner: &str, expected: &str| assert_eq!(rewritten(inner), expected, "{inner}");
         is(" a ~ 'x' ~ b.c ", " (a)|string ~ 'x' ~ (b.c)|string ");
         is("a+b~c*d-e", "a+(b)|string~(c*d)|string-e");
-        is(" set x = f(a ~ b, c=d ~ 'e') ", " x = f((a)|string ~ (b)|string, c=(d)|string ~ 'e') ");
+        is(" x = f(a ~ b, c=d ~ 'e') ", " x = f((a)|string ~ (b)|string, c=(d)|string ~ 'e') ");
         is(
             " 'q~' ~ (a ~ b) | trim if a ~ b == c else d ",
             " 'q~' ~ (((a)|string ~ (b)|string) | trim)|string if (a)|string ~ (b)|string == c else d ",

@@ -302,6 +302,16 @@ fn grammars_know_where_calls_begin() {
     assert!(takes(&llama, "Hi {\"name\": 1}", false));
     assert!(!takes(&llama, "{\"name\": \"rm\", \"parameters\": {}}", false));
     assert!(!takes(&llama, " {\"name\": \"now\", \"parameters\": {\"x\": 1}}", false));
+    let qwen = with(CallFormat::Qwen, ToolChoice::Auto, false).grammar();
+    let xml = |days: &str| {
+        format!(
+            "Yes.\n\n<tool_call>\n<function=get_weather>\n<parameter=place>\nKöln\n</parameter>\n{days}\
+             </function>\n</tool_call>"
+        )
+    };
+    assert!(takes(&qwen, &xml(""), false));
+    assert!(takes(&qwen, &xml("<parameter=days>\n2\n</parameter>\n"), false));
+    assert!(!takes(&qwen, &xml("<parameter=days>\n0\n</parameter>\n"), false));
     let json = Case { response: person(), ..Case::default() }.grammar();
     assert!(takes(&json, "{\"name\": \"Anna\"}", false) && takes(&json, now, false));
     assert!(!takes(&json, "Anna", false) && !takes(&json, "{\"name\":  \"Anna\"}", false));
