@@ -126,10 +126,10 @@ impl PythonValue {
     /// Python allows a comma after the last item and JSON does not, so commas are written
     /// before items.
     fn begin_item(&mut self, out: &mut String) {
-        if let Some(open) = self.open.last_mut() {
-            if std::mem::replace(&mut open.has_items, true) {
-                out.push_str(", ");
-            }
+        if let Some(open) = self.open.last_mut()
+            && std::mem::replace(&mut open.has_items, true)
+        {
+            out.push_str(", ");
         }
     }
 
