@@ -11,8 +11,9 @@ use criterion::{
     BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main,
 };
 use engine_kernels::{
-    Activations, AttentionBatch, AttentionOptions, AttentionRow, BLOCK_TOKENS, KvKind, QMatrix,
-    Threads, WeightKind, kv_cache, paged_attention, rms_norm, silu_mul, write_kv,
+    Activations, AttentionBatch, AttentionOptions, AttentionRow, BLOCK_TOKENS, Gate, KvKind,
+    QMatrix, Threads, WeightKind, gated, key_cache, paged_attention, rms_norm, value_cache,
+    write_keys, write_values,
 };
 
 /// Rows of activations: one sequence that decodes, several, a prompt's part and a whole step.
@@ -157,13 +158,15 @@ fn attention(criterion: &mut Criterion) {
     group.sampling_mode(SamplingMode::Flat);
     for Heads { model, heads, kv_heads, width } in models {
         for (positions, rows) in [(128, 1), (2048, 1), (256, 256), (2048, 256)] {
-            let cache = || filled_cache(positions, kv_heads, width);
-            let (k, v) = (cache(), cache());
+            let (k, v) = filled_caches(positions, kv_heads, width);
             let q = noise(&[rows, heads, width]);
             let attended = positions - rows..positions;
             let batch = batch(positions, attended.clone());
             let macs = attended.map(|last| (last + 1) * heads * width * 2).sum();
-            group.throughput(macs_and_bytes(macs, positions * kv_heads * width * 2 * 2));
+            group.throughput(macs_and_bytes(
+                macs,
+                positions / BLOCK_TOKENS * KvKind::K8.block_bytes(kv_heads, width),
+            ));
             let name = format!("{model}, {positions} positions");
             group.bench_function(BenchmarkId::new(name, rows), |bencher| {
                 let options = AttentionOptions::scaled(0.1);
@@ -176,14 +179,17 @@ fn attention(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Keys (or values) of one sequence whose blocks lie in order.
-fn filled_cache(positions: usize, kv_heads: usize, width: usize) -> Tensor {
-    let blocks = positions / BLOCK_TOKENS;
-    let cache = kv_cache(blocks, kv_heads, width, KvKind::F16, &Device::Cpu);
-    let cache = cache.expect("the shape is valid");
+/// Keys and values of one sequence whose blocks lie in order, as a partition keeps them.
+fn filled_caches(positions: usize, kv_heads: usize, width: usize) -> (Tensor, Tensor) {
+    let (blocks, device) = (positions / BLOCK_TOKENS, Device::Cpu);
+    let kind = KvKind::of(&device);
+    let keys = key_cache(blocks, kv_heads, width, kind, &device).expect("the shape is valid");
+    let values = value_cache(blocks, kv_heads, width, kind, &device).expect("the shape is valid");
     let slots: Vec<u32> = (0..positions as u32).collect();
-    write_kv(&cache, &noise(&[positions, kv_heads, width]), &slots).expect("the slots are there");
-    cache
+    let rows = noise(&[positions, kv_heads, width]);
+    write_keys(&keys, &rows, &slots, None).expect("the slots are there");
+    write_values(&values, &rows, &slots).expect("the slots are there");
+    (keys, values)
 }
 
 fn batch(positions: usize, rows: std::ops::Range<usize>) -> AttentionBatch {
@@ -208,8 +214,8 @@ fn elements(criterion: &mut Criterion) {
         let (gate, up) = (noise(&[rows, 1536]), noise(&[rows, 1536]));
         let bytes = 3 * DType::F32.size_in_bytes() * gate.elem_count();
         group.throughput(macs_and_bytes(gate.elem_count(), bytes));
-        group.bench_function(BenchmarkId::new("silu_mul 1536", rows), |bencher| {
-            pool.install(|| bencher.iter(|| silu_mul(&gate, &up).expect("shapes agree")));
+        group.bench_function(BenchmarkId::new("silu 1536", rows), |bencher| {
+            pool.install(|| bencher.iter(|| gated(&gate, &up, Gate::Silu).expect("shapes agree")));
         });
     }
     group.finish();

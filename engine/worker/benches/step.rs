@@ -12,7 +12,6 @@ use engine_api::{
     CacheNamespace, Choices, MaxTokens, ModelId, Priority, Prompt, RequestId, Sampling, Seed,
     Share, StopStrings, StopTokens, Stopping, Submission, Temperature, TokenId, TopP, ZoneId,
 };
-use engine_kernels::KvKind;
 use engine_tiny::TinyModel;
 use engine_worker::{Activations, Core, CoreConfig, DeviceName, SequenceKey};
 
@@ -52,7 +51,8 @@ impl Rig {
             model,
             device: DeviceName::Cpu,
             kv_bytes: 512 << 20,
-            kv_kind: KvKind::F16,
+            kv_kind: None,
+            packed: None,
             context_max: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             step_tokens_max: CoreConfig::STEP_TOKENS_MAX,

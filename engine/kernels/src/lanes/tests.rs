@@ -119,7 +119,8 @@ impl<C: Codes> Kernel for Dot<'_, C> {
     #[inline(always)]
     fn run<L: Lanes>(self, l: L) {
         let (quads, starts) = (self.quads.each_ref(), self.starts.each_ref());
-        let whole = l.dot::<C, 1, 2>(Line::bytes(self.lines), quads, starts).map(|[sum, _]| [sum, sum]);
+        let whole =
+            l.dot::<C, 1, 2>(Line::bytes(self.lines), quads, starts).map(|[sum, _]| [sum, sum]);
         // only kinds with small codes scale 16 columns apart
         let halves = match C::MAX {
             255 => whole,

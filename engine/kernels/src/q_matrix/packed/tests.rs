@@ -138,5 +138,6 @@ fn the_layout_is_that_of_its_version() {
         Q3K 12288 bytes 9754737d025af563
         Q4K 12288 bytes b08c296a60e97801
         Q5K 20480 bytes 2972ef72ea03cc72
-        Q6K 20480 bytes 9c23e5f0a4fdd612"#]].assert_eq(&lines.join("\n"));
+        Q6K 20480 bytes 9c23e5f0a4fdd612"#]]
+    .assert_eq(&lines.join("\n"));
 }

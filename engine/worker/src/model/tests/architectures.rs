@@ -8,7 +8,7 @@ mod reference;
 use engine_tiny::{Architecture, TinyModel, Value, WeightType};
 
 use super::super::*;
-use super::{reserved, setup};
+use super::{KvKind, reserved, setup};
 use reference::Reference;
 
 /// Longer than every window here, and than a span of attention.

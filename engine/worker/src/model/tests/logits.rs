@@ -13,7 +13,7 @@ use engine_text::{Control, GgufHeader};
 use serde_json::{Value, json};
 
 use super::super::*;
-use super::{reserved, setup};
+use super::{KvKind, reserved, setup, usual};
 use reference::Reference;
 
 /// Tokens of one window: each begins without a context.
