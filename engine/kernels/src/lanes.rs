@@ -104,8 +104,6 @@ pub(crate) trait Lanes: Copy + Send + Sync {
     fn to_float(self, x: Self::I) -> Self::F;
     /// `(w >> shift) & mask` of the 16 little-endian words of a line, as floats.
     fn field(self, line: &Line, shift: u32, mask: i32) -> Self::F;
-    /// Transposes a square.
-    fn transpose(self, square: [Self::F; LANES]) -> [Self::F; LANES];
 
     /// Exact integer products of 16 rows of weights and `R` rows of activations over 32 columns.
     ///

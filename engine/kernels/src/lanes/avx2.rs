@@ -76,32 +76,6 @@ fn dot_groups<C: Codes>(_: Avx2, codes: [__m256i; 4], quads: [i32; 4], start: i3
     }
 }
 
-/// Transposes 8 x 8.
-#[inline(always)]
-fn transpose_quarter(_: Avx2, rows: [__m256; 8]) -> [__m256; 8] {
-    // SAFETY: the token proves AVX2.
-    unsafe {
-        let mut pairs = rows;
-        for i in (0..8).step_by(2) {
-            pairs[i] = _mm256_unpacklo_ps(rows[i], rows[i + 1]);
-            pairs[i + 1] = _mm256_unpackhi_ps(rows[i], rows[i + 1]);
-        }
-        // fours[4 g + c] gets, in its 128-bit part q, the rows 4 g.. of column 4 q + c
-        let mut fours = pairs;
-        for i in [0, 1, 4, 5] {
-            let (a, b) = (pairs[i], pairs[i + 2]);
-            fours[i / 4 * 4 + i % 4 * 2] = _mm256_shuffle_ps::<0b01_00_01_00>(a, b);
-            fours[i / 4 * 4 + i % 4 * 2 + 1] = _mm256_shuffle_ps::<0b11_10_11_10>(a, b);
-        }
-        let mut columns = fours;
-        for i in 0..4 {
-            columns[i] = _mm256_permute2f128_ps::<0x20>(fours[i], fours[i + 4]);
-            columns[i + 4] = _mm256_permute2f128_ps::<0x31>(fours[i], fours[i + 4]);
-        }
-        columns
-    }
-}
-
 // SAFETY of all blocks below that say "token": the value `self` exists only where `detect` found the
 // instructions. Loads and stores go through references to arrays of two registers' size.
 impl Lanes for Avx2 {
@@ -215,21 +189,6 @@ impl Lanes for Avx2 {
                 _mm256_cvtepi32_ps(_mm256_and_si256(high, mask)),
             ]
         }
-    }
-    #[inline(always)]
-    fn transpose(self, square: [Pair; LANES]) -> [Pair; LANES] {
-        let mut columns = square;
-        for (row, column) in [(0, 0), (0, 8), (8, 0), (8, 8)] {
-            let mut part = [square[0][0]; 8];
-            for i in 0..8 {
-                part[i] = square[row + i][column / 8];
-            }
-            let part = transpose_quarter(self, part);
-            for i in 0..8 {
-                columns[column + i][row / 8] = part[i];
-            }
-        }
-        columns
     }
 
     #[inline(always)]

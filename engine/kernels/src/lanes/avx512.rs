@@ -134,41 +134,6 @@ impl Lanes for Avx512 {
             _mm512_cvtepi32_ps(_mm512_and_si512(shifted, _mm512_set1_epi32(mask)))
         }
     }
-    #[inline(always)]
-    fn transpose(self, square: [__m512; LANES]) -> [__m512; LANES] {
-        // SAFETY: token.
-        unsafe {
-            let mut pairs = square;
-            for i in (0..LANES).step_by(2) {
-                pairs[i] = _mm512_unpacklo_ps(square[i], square[i + 1]);
-                pairs[i + 1] = _mm512_unpackhi_ps(square[i], square[i + 1]);
-            }
-            // fours[4 g + c] gets, in its 128-bit part q, the rows 4 g.. of column 4 q + c
-            let mut fours = pairs;
-            for i in (0..LANES).step_by(4) {
-                for j in 0..2 {
-                    let (a, b) =
-                        (_mm512_castps_pd(pairs[i + j]), _mm512_castps_pd(pairs[i + j + 2]));
-                    fours[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
-                    fours[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
-                }
-            }
-            // of eight rows at first, then of all: the even parts of two registers, and the odd ones
-            let mut eights = fours;
-            for i in [0, 1, 2, 3, 8, 9, 10, 11] {
-                let (a, b) = (fours[i], fours[i + 4]);
-                eights[i] = _mm512_shuffle_f32x4::<0b10_00_10_00>(a, b);
-                eights[i + 4] = _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b);
-            }
-            let mut columns = eights;
-            for i in 0..8 {
-                let (a, b) = (eights[i], eights[i + 8]);
-                columns[i] = _mm512_shuffle_f32x4::<0b10_00_10_00>(a, b);
-                columns[i + 8] = _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b);
-            }
-            columns
-        }
-    }
 
     #[inline(always)]
     fn dot<C: Codes, const SUBS: usize, const R: usize>(

@@ -81,10 +81,6 @@ impl Lanes for Scalar {
         let (words, _) = line.0.as_chunks::<4>();
         std::array::from_fn(|i| ((i32::from_le_bytes(words[i]) >> shift) & mask) as f32)
     }
-    #[inline(always)]
-    fn transpose(self, square: [Array; LANES]) -> [Array; LANES] {
-        std::array::from_fn(|row| std::array::from_fn(|column| square[column][row]))
-    }
 
     #[inline(always)]
     fn dot<C: Codes, const SUBS: usize, const R: usize>(

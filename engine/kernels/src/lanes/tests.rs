@@ -82,31 +82,6 @@ fn float_operations_agree() {
     }
 }
 
-struct Transpose<'a>(&'a mut [[f32; LANES]; LANES]);
-
-impl Kernel for Transpose<'_> {
-    #[inline(always)]
-    fn run<L: Lanes>(self, l: L) {
-        let square = self.0.map(|row| l.load(&row));
-        for (lanes, row) in l.transpose(square).into_iter().zip(self.0) {
-            l.store(lanes, row);
-        }
-    }
-}
-
-#[test]
-fn transpose_swaps_rows_and_columns() {
-    for path in Path::available() {
-        let mut square = std::array::from_fn(|i| std::array::from_fn(|j| (100 * i + j) as f32));
-        launch(path, Transpose(&mut square));
-        for (i, row) in square.iter().enumerate() {
-            for (j, x) in row.iter().enumerate() {
-                assert_eq!(*x, (100 * j + i) as f32, "{path:?}");
-            }
-        }
-    }
-}
-
 struct Dot<'a, C> {
     lines: &'a [Line],
     quads: [Quads; 2],
