@@ -157,18 +157,21 @@ pub(crate) fn quantize(x: &[f32; 32], wanted: Wanted) -> Block {
     for (rounded, x) in rounded.iter_mut().zip(x) {
         *rounded = ((x * inverse + 12_582_912.0).to_bits() as i32).wrapping_sub(0x4b40_0000);
     }
-    let mut sums = [0; 2];
-    for i in 0..16 {
-        // no overflow to check: 16 times 127 at most
-        sums[0] = rounded[i].wrapping_add(sums[0]);
-        sums[1] = rounded[i + 16].wrapping_add(sums[1]);
-    }
+    // no overflow to check: 16 times 127 at most
+    let (first, second) = rounded.split_at(16);
+    let sum = |part: &[i32]| part.iter().fold(0_i32, |sum, x| sum.wrapping_add(*x));
+    let mut sums = [sum(first), sum(second)];
     if wanted.subs == 1 {
         sums = [sums[0] + sums[1], 0];
     }
+    // all bytes first and the words after: so both are a few vector instructions
+    let mut bytes = [0; 32];
+    for (byte, r) in bytes.iter_mut().zip(&rounded) {
+        *byte = *r as u8;
+    }
     let mut quads = [0; 8];
-    for (quad, r) in quads.iter_mut().zip(rounded.as_chunks::<4>().0) {
-        *quad = i32::from_le_bytes([r[0] as u8, r[1] as u8, r[2] as u8, r[3] as u8]);
+    for (quad, four) in quads.iter_mut().zip(bytes.as_chunks::<4>().0) {
+        *quad = i32::from_le_bytes(*four);
     }
     let scale = amplitude / 127.0;
     Block {
