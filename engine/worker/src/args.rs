@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use engine_api::ModelDigest;
 use engine_kernels::{DeviceName, KvKind};
 
-use crate::{CoreConfig, PackedDir, PackedMemory};
+use crate::{CoreConfig, PackedDir};
 
 /// How a worker runs one model on one partition.
 #[derive(clap::Args, Clone, Debug)]
@@ -56,10 +56,6 @@ pub struct WorkerArgs {
     /// What that folder may hold, in bytes; what was not used for the longest time makes room
     #[arg(long, default_value_t = PackedDir::BYTES_MAX)]
     pub packed_bytes_max: u64,
-    /// Whether workers of one model share these weights, or each has a copy in large pages,
-    /// which is faster
-    #[arg(long, value_enum, default_value_t = PackedMemory::Own)]
-    pub packed_memory: PackedMemory,
     /// Name of the partition in the logs
     #[arg(long, default_value = "local")]
     pub partition: String,

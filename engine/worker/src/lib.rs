@@ -21,6 +21,6 @@ pub use core::{Core, CoreCard, CoreConfig, Load};
 pub use engine_kernels::{Activations, DeviceName};
 pub use event::{CoreEvent, SequenceKey};
 pub use kv::BLOCK_TOKENS;
-pub use model::{LoadError, LoadProgress, PackedDir, PackedMemory};
+pub use model::{LoadError, LoadProgress, PackedDir};
 pub use rehearsal::{Answer, Ask, Rehearsal, Stage, StepCosts};
 pub use serve::run;

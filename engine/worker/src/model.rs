@@ -38,9 +38,9 @@ pub use error::LoadError;
 use file::MappedFile;
 use folder::FolderSource;
 use gguf::GgufSource;
+pub use packed::PackedDir;
 pub(crate) use packed::Save;
 use packed::{Packed, Packing};
-pub use packed::{PackedDir, PackedMemory};
 use source::Source;
 use weights::Weights;
 

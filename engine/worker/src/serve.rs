@@ -151,7 +151,6 @@ fn load(args: &WorkerArgs, stage: &watch::Sender<Stage>) -> Result<Core, String>
             path,
             model: args.digest,
             bytes_max: args.packed_bytes_max,
-            memory: args.packed_memory,
         }),
     };
     let mut progress = |progress: crate::LoadProgress| {

@@ -1,18 +1,12 @@
 //! The one place where memory is mapped.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::Mutex;
-use std::thread;
 
 use engine_kernels::Unchanging;
-use memmap2::{Advice, Mmap, MmapMut, UncheckedAdvice};
+use memmap2::{Advice, Mmap, UncheckedAdvice};
 
 use super::LoadError;
-
-/// Bytes that one thread copies at a time: a large page.
-const COPY_BYTES: usize = 2 << 20;
 
 /// A file's bytes, read by the operating system when they are needed.
 pub(super) struct MappedFile {
@@ -39,28 +33,6 @@ impl MappedFile {
         #[allow(unsafe_code)]
         let map = unsafe { Mmap::map(&file) };
         Ok(Self { map: map?, file })
-    }
-
-    /// A copy of a whole file in memory of our own, in pages as large as the system has them.
-    /// Several threads read it.
-    pub(super) fn copied(file: File, threads: usize) -> std::io::Result<Self> {
-        let length = usize::try_from(file.metadata()?.len()).map_err(std::io::Error::other)?;
-        let mut copy = MmapMut::map_anon(length)?;
-        // a system without such pages takes small ones
-        let _ = copy.advise(Advice::HugePage);
-        let parts = Mutex::new(copy.chunks_mut(COPY_BYTES).enumerate());
-        let read_one = || {
-            let next = parts.lock().expect("no thread panics with it").next();
-            next.map(|(number, part)| file.read_exact_at(part, (number * COPY_BYTES) as u64))
-        };
-        let read_all = || std::iter::from_fn(read_one).collect::<std::io::Result<()>>();
-        thread::scope(|scope| {
-            let others: Vec<_> = (1..threads).map(|_| scope.spawn(read_all)).collect();
-            let own = read_all();
-            let joined = others.into_iter().map(|other| other.join().expect("reading is no panic"));
-            joined.chain([own]).collect::<std::io::Result<()>>()
-        })?;
-        Ok(Self { map: copy.make_read_only()?, file })
     }
 
     /// The content.

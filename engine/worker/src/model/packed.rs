@@ -14,8 +14,8 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{Context, SHA256};
 use engine_kernels::{PackedPart, QMatrix, SharedBytes, WeightKind};
 
+pub use folder::PackedDir;
 pub(crate) use folder::Save;
-pub use folder::{PackedDir, PackedMemory};
 
 use super::digest::{self, Digest};
 use super::file::MappedFile;

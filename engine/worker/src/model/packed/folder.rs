@@ -36,17 +36,6 @@ pub struct PackedDir {
     /// What the files in it may take together, in bytes. Those of other models that were not
     /// used for the longest time make room.
     pub bytes_max: u64,
-    /// How the file is used.
-    pub memory: PackedMemory,
-}
-
-/// What kind of memory weights that were found are used from. Results are the same.
-#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
-pub enum PackedMemory {
-    /// A mapping of the file: workers of one model share it.
-    Shared,
-    /// A copy of each worker's own in large pages, from which steps are faster.
-    Own,
 }
 
 /// Weights that are to be written.
@@ -71,7 +60,7 @@ impl PackedDir {
         progress: &mut dyn FnMut(LoadProgress),
     ) -> Option<PackedFile> {
         let began = Instant::now();
-        match self.open(self.memory, progress) {
+        match self.open(progress) {
             Ok(found) => {
                 let ms = began.elapsed().as_millis() as u64;
                 info!(file = %self.file().display(), ms, "packed weights found");
@@ -91,11 +80,7 @@ impl PackedDir {
         warn!(file = %file.display(), reason, "packed weights ignored; they are packed anew");
     }
 
-    pub(super) fn open(
-        &self,
-        memory: PackedMemory,
-        progress: &mut dyn FnMut(LoadProgress),
-    ) -> Result<PackedFile, Unfit> {
+    pub(super) fn open(&self, progress: &mut dyn FnMut(LoadProgress)) -> Result<PackedFile, Unfit> {
         let path = self.file();
         let here = fs::symlink_metadata(&path)?;
         check_folder(&self.path)?;
@@ -116,10 +101,7 @@ impl PackedDir {
         }
         // what was used last goes last; without that the order is only that of the writing
         let _ = file.set_modified(SystemTime::now());
-        let map = match memory {
-            PackedMemory::Shared => MappedFile::of(file)?,
-            PackedMemory::Own => MappedFile::copied(file, format::threads())?,
-        };
+        let map = MappedFile::of(file)?;
         let head = format::check(&map, self.model.0, progress)?;
         let places = format::places(&map, &head)?;
         Ok(PackedFile { map: Arc::new(map), model: head.model, head: head.head, places })
@@ -212,7 +194,7 @@ impl Save {
         let known = |found: PackedFile| {
             found.head == *head && kept.iter().all(|kept| found.places.contains_key(&kept.place))
         };
-        if dir.open(PackedMemory::Shared, &mut |_| {}).is_ok_and(known) {
+        if dir.open(&mut |_| {}).is_ok_and(known) {
             return Ok(None);
         }
         dir.make_room(bytes)?;

@@ -184,11 +184,6 @@ pub(super) fn check(
     Ok(Head { model, head: digest(80), list })
 }
 
-/// Threads that read a file.
-pub(super) fn threads() -> usize {
-    thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX)
-}
-
 /// The digests of all parts behind the head, by several threads.
 fn leaves(file: &MappedFile, progress: &mut dyn FnMut(LoadProgress)) -> Vec<Digest> {
     let body = &file.bytes()[HEAD_BYTES..];
@@ -203,8 +198,9 @@ fn leaves(file: &MappedFile, progress: &mut dyn FnMut(LoadProgress)) -> Vec<Dige
         leaves.lock().expect("no thread panics with it")[leaf] = digest;
         Some(leaf)
     };
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
     thread::scope(|scope| {
-        for _ in 1..threads().min(count) {
+        for _ in 1..threads.min(count) {
             // one thread fewer only takes longer
             let _ = thread::Builder::new()
                 .name("check".into())

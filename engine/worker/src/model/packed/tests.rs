@@ -10,7 +10,7 @@ use engine_kernels::{Activations, DeviceName, KvKind, PACKING_VERSION};
 use engine_tiny::{FloatType, TinyModel, WeightType};
 
 use super::format::{self, Unfit};
-use super::{PackedDir, PackedMemory, Place};
+use super::{PackedDir, Place};
 use crate::kv::{BlockStore, KvCache};
 use crate::model::digest::sha256;
 use crate::model::{Batch, Loaded, Setup, load_packed};
@@ -35,12 +35,8 @@ impl Site {
         let path = folder.path().join("tiny.gguf");
         fs::write(&path, model.to_bytes()).unwrap();
         let digest = ModelDigest(sha256(&model.to_bytes()));
-        let dir = PackedDir {
-            path: folder.path().join("packed"),
-            model: digest,
-            bytes_max: 1 << 30,
-            memory: PackedMemory::Shared,
-        };
+        let dir =
+            PackedDir { path: folder.path().join("packed"), model: digest, bytes_max: 1 << 30 };
         Self { folder, model: path, dir }
     }
 
@@ -56,7 +52,7 @@ impl Site {
     }
 
     fn unfit(&self) -> Unfit {
-        self.dir.open(PackedMemory::Shared, &mut |_| {}).err().unwrap()
+        self.dir.open(&mut |_| {}).err().unwrap()
     }
 
     fn names(&self) -> Vec<String> {
@@ -95,10 +91,6 @@ fn the_second_start_finds_what_the_first_packed() {
     assert!(second.save.is_none(), "nothing is packed twice");
     assert_eq!(second.digest, site.dir.model.0);
     assert_eq!(bits(&second), first);
-    let own = PackedDir { memory: PackedMemory::Own, ..site.dir.clone() };
-    let third = load_packed(&site.model, SETUP, Some(&own), &mut |_| {}).unwrap();
-    assert!(third.save.is_none(), "it was found");
-    assert_eq!(bits(&third), first);
     assert!(heard.iter().all(|progress| progress.done <= progress.total));
     assert_eq!(heard.last().map(|progress| progress.done > 0), Some(true));
     // the same model gives the same file, byte for byte
@@ -335,7 +327,7 @@ fn what_is_missing_in_the_file_is_packed_anew() {
     format::write(&mut bytes, dir.model.0, head, &kept[1..]).unwrap();
     fs::write(site.dir.file(), bytes.into_inner()).unwrap();
     fs::set_permissions(site.dir.file(), fs::Permissions::from_mode(0o600)).unwrap();
-    let found = site.dir.open(PackedMemory::Shared, &mut |_| {}).unwrap();
+    let found = site.dir.open(&mut |_| {}).unwrap();
     let all: Vec<&Place> = kept.iter().map(|kept| &kept.place).collect();
     assert!(all[1..].iter().all(|place| found.places.contains_key(place)));
     assert!(!found.places.contains_key(all[0]));

@@ -81,7 +81,6 @@ fn every_type_is_the_same_from_packed_weights() {
             path: folder.path().into(),
             model: ModelDigest([0; 32]),
             bytes_max: 1 << 30,
-            memory: PackedMemory::Shared,
         };
         for activations in [Activations::F32, Activations::Int8] {
             let setup = Setup { device: DeviceName::Cpu, ..setup(activations) };
