@@ -65,8 +65,8 @@ pub struct ServeArgs {
     /// File of bounds [default: limits.toml, else built in]
     #[arg(long, env = "HANSE_LIMITS", value_name = "FILE")]
     limits: Option<PathBuf>,
-    /// Folder where workers keep repacked weights for their next start [default: packed in the
-    /// data directory]
+    /// Folder where repacked weights are kept for the next start [default: packed in the data
+    /// directory]
     #[arg(long, env = "HANSE_PACKED_DIR", value_name = "FOLDER")]
     packed_dir: Option<PathBuf>,
     /// Keep no repacked weights: every start packs them

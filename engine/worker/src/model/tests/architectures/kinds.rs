@@ -91,7 +91,9 @@ fn every_type_is_the_same_from_packed_weights() {
                 let mut loaded = load_packed(file.path(), setup, Some(&dir), &mut |_| {}).unwrap();
                 assert_eq!(loaded.save.is_some(), is_first, "{kind:?} {activations:?}");
                 assert!(logits(&*loaded.model, prompt, &[20]) == expected, "{kind:?}");
-                loaded.save.take().map(|save| save.run());
+                if let Some(save) = loaded.save.take() {
+                    save.run();
+                }
             }
         }
     }
