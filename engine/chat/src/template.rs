@@ -172,7 +172,28 @@ impl Template {
         arguments: &TemplateArguments,
         now_unix: i64,
     ) -> Result<Rendered, TemplateError> {
-        let mut input = context::of(conversation, arguments);
+        let input = context::of(conversation, arguments);
+        let first = self.render_input(input.clone(), arguments, now_unix);
+        // many templates were never tried with a turn that only calls, or with a tool that
+        // nobody described; tools last, for they are in the prompts of the turns before, too
+        for completes_tools in [false, true] {
+            let Err(TemplateError::Failed { .. } | TemplateError::Raised(_)) = first else { break };
+            let completed = context::completed(&input, completes_tools);
+            if completed != input
+                && let Ok(rendered) = self.render_input(completed, arguments, now_unix)
+            {
+                return Ok(rendered);
+            }
+        }
+        first
+    }
+
+    fn render_input(
+        &self,
+        mut input: serde_json::Value,
+        arguments: &TemplateArguments,
+        now_unix: i64,
+    ) -> Result<Rendered, TemplateError> {
         let marker = self.marks.mark(&mut input)?;
         let variables = context::variables(input, self, arguments, now_unix, marker);
         let template = self.environment.get_template(NAME).expect("it was added");

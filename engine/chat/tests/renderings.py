@@ -98,6 +98,10 @@ CONVERSATIONS = {
         ],
         "tools": [WEATHER],
     },
+    "a tool with a name only": {
+        "messages": turns(("user", "What time is it?")),
+        "tools": [{"type": "function", "function": {"name": "now"}}],
+    },
     "thinking": {"messages": turns(("user", "Hi")), "arguments": {"thinking": True, "reasoning_effort": "high"}},
     "no thinking": {"messages": turns(("user", "Hi")), "arguments": {"thinking": False, "reasoning_effort": "low"}},
     "documents": {
@@ -155,19 +159,42 @@ def as_rendered(message: dict) -> dict:
     return message
 
 
-def render(template: jinja2.Template, conversation: dict) -> dict:
-    messages = [as_rendered(message) for message in conversation["messages"]]
-    arguments = {"documents": None, **conversation.get("arguments", {})}
-    if "thinking" in arguments:
-        arguments["enable_thinking"] = arguments["thinking"]
+def completed(messages: list, tools, completes_tools: bool) -> tuple:
+    """What may be left out, for templates that were never tried without it."""
+    messages, tools = json.loads(json.dumps([messages, tools]))
+    for message in messages:
+        if message["content"] is None:
+            message["content"] = ""
+    for tool in (tools or []) if completes_tools else []:
+        function = tool["function"]
+        function.setdefault("description", "")
+        function.setdefault("parameters", {"type": "object", "properties": {}})
+    return messages, tools
+
+
+def attempt(template: jinja2.Template, messages: list, tools, arguments: dict) -> dict:
     try:
-        text = template.render(messages=messages, tools=conversation.get("tools"), add_generation_prompt=True,
+        text = template.render(messages=messages, tools=tools, add_generation_prompt=True,
                                bos_token=BOS, eos_token=EOS, **arguments)
         return {"text": text}
     except Raised as error:
         return {"raised": str(error)}
     except (TypeError, AttributeError, ValueError, jinja2.exceptions.TemplateError):
         return {"failed": True}
+
+
+def render(template: jinja2.Template, conversation: dict) -> dict:
+    messages = [as_rendered(message) for message in conversation["messages"]]
+    tools = conversation.get("tools")
+    arguments = {"documents": None, **conversation.get("arguments", {})}
+    if "thinking" in arguments:
+        arguments["enable_thinking"] = arguments["thinking"]
+    first = attempt(template, messages, tools, arguments)
+    for completes_tools in [False, True]:
+        second = attempt(template, *completed(messages, tools, completes_tools), arguments)
+        if "text" not in first and "text" in second:
+            return second
+    return first
 
 
 def main() -> None:
