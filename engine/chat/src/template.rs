@@ -2,6 +2,7 @@
 
 mod arguments;
 mod clock;
+mod completion;
 mod concatenation;
 mod context;
 mod depth;
@@ -26,6 +27,7 @@ pub use error::TemplateError;
 pub(crate) use outline::reads;
 
 use crate::marks::ControlMarks;
+use completion::Completion;
 
 /// The name under which the environment knows the one template.
 const NAME: &str = "chat";
@@ -174,12 +176,11 @@ impl Template {
     ) -> Result<Rendered, TemplateError> {
         let input = context::of(conversation, arguments);
         let first = self.render_input(input.clone(), arguments, now_unix);
-        // many templates were never tried with a turn that only calls, or with a tool that
-        // nobody described; tools last, for they are in the prompts of the turns before, too
-        for completes_tools in [false, true] {
+        // many templates want the arguments of calls as texts, or were never tried with a turn
+        // that only calls or with a tool that nobody described
+        for completion in Completion::all() {
             let Err(TemplateError::Failed { .. } | TemplateError::Raised(_)) = first else { break };
-            let completed = context::completed(&input, completes_tools);
-            if completed != input
+            if let Some(completed) = completion.of(&input, conversation)
                 && let Ok(rendered) = self.render_input(completed, arguments, now_unix)
             {
                 return Ok(rendered);

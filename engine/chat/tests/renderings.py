@@ -159,13 +159,16 @@ def as_rendered(message: dict) -> dict:
     return message
 
 
-def completed(messages: list, tools, completes_tools: bool) -> tuple:
-    """What may be left out, for templates that were never tried without it."""
+def completed(messages: list, tools, original: list, which: int) -> tuple:
+    """What may be left out, or be a text, for templates that were never tried otherwise."""
     messages, tools = json.loads(json.dumps([messages, tools]))
-    for message in messages:
-        if message["content"] is None:
+    for message, before in zip(messages, original):
+        for call, call_before in zip(message.get("tool_calls", []), before.get("tool_calls", [])):
+            if which & 1:
+                call["function"]["arguments"] = call_before["function"]["arguments"]
+        if message["content"] is None and which & 2:
             message["content"] = ""
-    for tool in (tools or []) if completes_tools else []:
+    for tool in (tools or []) if which & 4 else []:
         function = tool["function"]
         function.setdefault("description", "")
         function.setdefault("parameters", {"type": "object", "properties": {}})
@@ -190,8 +193,8 @@ def render(template: jinja2.Template, conversation: dict) -> dict:
     if "thinking" in arguments:
         arguments["enable_thinking"] = arguments["thinking"]
     first = attempt(template, messages, tools, arguments)
-    for completes_tools in [False, True]:
-        second = attempt(template, *completed(messages, tools, completes_tools), arguments)
+    for which in range(1, 8):
+        second = attempt(template, *completed(messages, tools, conversation["messages"], which), arguments)
         if "text" not in first and "text" in second:
             return second
     return first

@@ -21,30 +21,6 @@ pub fn of(conversation: &Conversation, arguments: &TemplateArguments) -> serde_j
     json!({ "messages": messages, "tools": tools, "documents": documents })
 }
 
-/// The same with what may be left out: an empty text instead of no content, and for tools an
-/// empty description and parameters that are none.
-pub fn completed(input: &serde_json::Value, completes_tools: bool) -> serde_json::Value {
-    let mut input = input.clone();
-    for message in input["messages"].as_array_mut().into_iter().flatten() {
-        if message["content"].is_null() {
-            message["content"] = "".into();
-        }
-    }
-    let tools = if completes_tools { input["tools"].as_array_mut() } else { None };
-    for tool in tools.into_iter().flatten() {
-        let Some(function) = tool.get_mut("function").and_then(|it| it.as_object_mut()) else {
-            continue;
-        };
-        let nothing = json!({ "type": "object", "properties": {} });
-        for (key, value) in [("description", "".into()), ("parameters", nothing)] {
-            if function.get(key).is_none_or(serde_json::Value::is_null) {
-                function.insert(key.to_owned(), value);
-            }
-        }
-    }
-    input
-}
-
 /// All variables.
 pub fn variables(
     mut input: serde_json::Value,
