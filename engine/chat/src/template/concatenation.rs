@@ -117,8 +117,8 @@ mod tests {
             " 'q~' ~ (a ~ b) | trim if a ~ b == c else d ",
             " 'q~' ~ (((a)|string ~ (b)|string) | trim)|string if (a)|string ~ (b)|string == c else d ",
         );
-        is("a ~", "(a)|string~");
-        is("[a ~ ", "[(a)|string~ ");
+        is("a ~", "(a)|string ~");
+        is("[a ~ ", "[(a)|string ~ ");
         is("not a.in ~ b", "not (a.in)|string ~ (b)|string");
         is("a - b", "a - b");
         is("call.if ~ set.x", "(call.if)|string ~ (set.x)|string");
