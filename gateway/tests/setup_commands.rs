@@ -198,15 +198,15 @@ fn a_partition_that_cannot_start_ends_the_start_with_its_reason() {
     let model = engine_tiny::TinyModel { context: 8192, ..Default::default() };
     model.write(&place.path("tiny.gguf")).unwrap();
     place.replace("models.toml", &small, &sha256(&place.path("tiny.gguf")));
-    // half of what one context takes
+    // less than half of what one context takes
     place.replace("models.toml", "8MiB", "1MiB");
     let (code, stdout, stderr) = place.run(&["--listen", "127.0.0.1:0"]);
     assert_eq!((code, stdout.as_str()), (1, ""), "{stderr}");
     let reason = "error: cannot start partition `cpu-0`: 1048576 bytes of KV memory do not hold \
-                  one context of 8192 tokens; give at least 2097152";
+                  one context of 8192 tokens; give at least 2162688";
     assert!(stderr.contains(reason), "{stderr}");
 
-    place.replace("models.toml", "sha256", "context_max = 4096\nsha256");
+    place.replace("models.toml", "sha256", "context_max = 2048\nsha256");
     assert_eq!(place.serve().stop(), 0, "a shorter context fits");
 }
 

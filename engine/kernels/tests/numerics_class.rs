@@ -149,7 +149,7 @@ rope yarn 78bc77aae1c99165
 rope factors c70f8793384d93e1
 attention f16 29872c62450bb542
 attention f32 5f26e6b17b34dfa8
-attention k8 8a546b261f8af8fd
+attention k8 99b8e27017bba444
 attention window 4649e68dc06a0f5d
 attention cap f482dbb9eb79ebad
 ";

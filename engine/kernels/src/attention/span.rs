@@ -198,9 +198,7 @@ impl<'a, T: CacheElement> Task<'a, T> {
         let mut rounded = Vec::with_capacity(queries.len() * groups);
         for query in queries {
             for part in query.vector.chunks(32) {
-                let mut elements = [0.0; 32];
-                elements[..part.len()].copy_from_slice(part);
-                rounded.push(quantize(&elements, key_block::WANTED));
+                rounded.push(quantize(&key_block::spread(part), key_block::WANTED));
             }
         }
         rounded
@@ -225,6 +223,7 @@ impl<'a, T: CacheElement> Task<'a, T> {
             Keys::Rounded(keys) => {
                 let units = key_block::units(width);
                 let keys = KeyBlock::new(&keys[place * units..][..units]);
+                let scale = scale * key_block::SPREAD_SCALE;
                 return score_rounded(l, keys, rounded, scale, at, scores);
             }
         };
