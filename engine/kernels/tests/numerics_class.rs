@@ -56,10 +56,10 @@ fn attention(kind: KvKind, window: Option<u32>, softcap: Option<f32>) -> Tensor 
 }
 
 #[test]
-fn the_bits_of_version_1() {
-    assert_eq!(numerics_class(&Device::Cpu, KvKind::F16, Activations::Int8), "cpu-v1-f16");
-    assert_eq!(numerics_class(&Device::Cpu, KvKind::K8, Activations::Int8), "cpu-v1-k8");
-    assert_eq!(numerics_class(&Device::Cpu, KvKind::F16, Activations::F32), "cpu-v1-f16-f32act");
+fn the_bits_of_version_2() {
+    assert_eq!(numerics_class(&Device::Cpu, KvKind::F16, Activations::Int8), "cpu-v2-f16");
+    assert_eq!(numerics_class(&Device::Cpu, KvKind::K8, Activations::Int8), "cpu-v2-k8");
+    assert_eq!(numerics_class(&Device::Cpu, KvKind::F16, Activations::F32), "cpu-v2-f16-f32act");
     let (x, y) = (numbers(&[4, 100], 7), numbers(&[4, 100], 8));
     let weight = y.narrow(0, 0, 1).unwrap().squeeze(0).unwrap();
     let turned = |style, scaling| {

@@ -92,6 +92,12 @@ impl Scheduler {
         Some(Starts { due, index, source })
     }
 
+    /// The same sequence with what there is for it now, if there still is enough.
+    pub(super) fn anew(&self, starts: Starts) -> Option<Starts> {
+        let source = self.source(&self.waiting[starts.index])?;
+        Some(Starts { source, ..starts })
+    }
+
     /// The waiting sequence whose turn it is: who gave way, in the order of admission; then, of
     /// the shares in credit, the sequence that is due first.
     fn next(&mut self, allotments: &[Allotment]) -> Option<First> {

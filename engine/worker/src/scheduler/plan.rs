@@ -139,6 +139,11 @@ impl Scheduler {
             let next = reading.peek().copied();
             let is_first = |starts: &Starts| next.is_none_or(|(due, _)| starts.due < due);
             if let Some(starts) = first.filter(is_first) {
+                // prompts that were read since may have taken blocks that it was to begin with
+                let Some(starts) = self.anew(starts) else {
+                    first = None;
+                    continue;
+                };
                 let id = self.start(starts, plan);
                 self.lengthen(id, 1, budget, allotments, plan);
                 first = self.first(allotments, plan);
