@@ -47,16 +47,23 @@ pub(crate) const SPREAD_SCALE: f32 = 1.0 / 32.0;
 pub(crate) fn spread(part: &[f32]) -> [f32; 32] {
     let mut elements = [0.0; 32];
     elements[..part.len()].copy_from_slice(part);
-    let mut stride = 1;
-    while stride < 32 {
-        let before = elements;
-        for i in 0..32 {
-            let other = before[i ^ stride];
-            elements[i] = if i & stride == 0 { before[i] + other } else { other - before[i] };
-        }
-        stride *= 2;
-    }
+    stage::<1>(&mut elements);
+    stage::<2>(&mut elements);
+    stage::<4>(&mut elements);
+    stage::<8>(&mut elements);
+    stage::<16>(&mut elements);
     elements
+}
+
+/// Sums and differences of elements that are so far apart.
+#[inline(always)]
+fn stage<const STRIDE: usize>(elements: &mut [f32; 32]) {
+    for pairs in elements.chunks_exact_mut(2 * STRIDE) {
+        let (first, second) = pairs.split_at_mut(STRIDE);
+        for (a, b) in first.iter_mut().zip(second) {
+            (*a, *b) = (*a + *b, *a - *b);
+        }
+    }
 }
 
 /// A block to be read.
