@@ -169,6 +169,26 @@ mod tests {
         assert!(out.chunks_exact(7).enumerate().all(|(row, out)| out == [row; 7]));
     }
 
+    /// For a sanitizer: plain memory goes to the parts and comes back.
+    #[test]
+    fn plain_memory_is_handed_over() {
+        let pool = Threads::new(4).unwrap();
+        let mut out = vec![0; 16 * 16];
+        for round in 0..2000 {
+            out.fill(round);
+            pool.install(|| {
+                split_rows(&mut out, 16, WORTH_A_THREAD, |rows, mine| {
+                    for (row, mine) in rows.zip(mine.chunks_exact_mut(16)) {
+                        mine.iter_mut().for_each(|x| *x += row);
+                    }
+                });
+            });
+            for (row, out) in out.chunks_exact(16).enumerate() {
+                assert!(out.iter().all(|x| *x == round + row));
+            }
+        }
+    }
+
     #[test]
     fn threads_that_sleep_are_woken() {
         let pool = Threads::new(3).unwrap();
