@@ -16,7 +16,7 @@ SECRET = "periwinkle"
 @pytest.fixture
 def counted(gateway):
     """What has risen since the test began."""
-    before = samples(gateway.metrics_text())
+    before = settled(gateway)
 
     def since(name, **labels):
         now = samples(gateway.metrics_text())
@@ -35,6 +35,24 @@ def samples(text):
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
+
+
+def settled(gateway):
+    """Samples, once workers have told all that they did for the tests before."""
+    def done():
+        now = samples(gateway.metrics_text())
+        return now, {key: value for key, value in now.items() if key[0].endswith("_tokens_total")}
+
+    deadline = time.monotonic() + 10
+    now, tokens = done()
+    while True:
+        # longer than workers wait between two reports
+        time.sleep(0.3)
+        (now, later), before = done(), tokens
+        if later == before:
+            return now
+        assert time.monotonic() < deadline, "nobody asks, and tokens go on being counted"
+        tokens = later
 
 
 def becomes(expected, read, seconds=10):
@@ -114,7 +132,7 @@ def test_every_name_that_dashboards_know_is_there(gateway, client):
     typed = set(re.findall(r"^# TYPE (\S+) ", text, re.MULTILINE))
     # nothing was refused so far if this test runs alone
     assert set(listed) - {"hanse_requests_refused_total"} <= typed, set(listed) - typed
-    assert len([name for name in listed if name.startswith("vllm:")]) == 17
+    assert len([name for name in listed if name.startswith("vllm:")]) == 19
     places = {("cpu-de", MODEL, "eu-de-1"), ("cpu-fr", FRENCH_MODEL, "eu-fr-1")}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
