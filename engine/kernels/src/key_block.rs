@@ -19,12 +19,12 @@
 
 use half::f16;
 
-use crate::activations::{Wanted, quantize};
+use crate::activations::{Block, Wanted, quantize};
 use crate::kv_cache::BLOCK_TOKENS;
 use crate::lanes::LANES;
 
 /// What the codes' zero point asks of who is multiplied with them.
-pub(crate) const WANTED: Wanted = Wanted { subs: 1, zero: 128 };
+const WANTED: Wanted = Wanted { subs: 1, zero: 128 };
 /// Lines of the codes of 32 elements.
 const LINES: usize = 8;
 
@@ -42,9 +42,15 @@ pub(crate) const fn units(head_width: usize) -> usize {
 /// What products of spread elements are to be multiplied with.
 pub(crate) const SPREAD_SCALE: f32 = 1.0 / 32.0;
 
+/// Up to 32 elements of a key, or of a query that meets it, as integers.
+#[inline(always)]
+pub(crate) fn round(part: &[f32]) -> Block {
+    quantize(&spread(part), WANTED)
+}
+
 /// The elements of a part of a head, spread over each other: sums and differences of all of them.
 #[inline(always)]
-pub(crate) fn spread(part: &[f32]) -> [f32; 32] {
+fn spread(part: &[f32]) -> [f32; 32] {
     let mut elements = [0.0; 32];
     elements[..part.len()].copy_from_slice(part);
     stage::<1>(&mut elements);
@@ -115,7 +121,7 @@ pub(crate) fn write(units: &mut [f16], offset: usize, key: &[f32]) {
     let (tile, lane) = (offset / LANES, offset % LANES);
     for group in 0..groups {
         let part = &key[32 * group..key.len().min(32 * group + 32)];
-        let rounded = quantize(&spread(part), WANTED);
+        let rounded = round(part);
         let at = tile * groups + group;
         for (line, quad) in rounded.quads.iter().enumerate() {
             // adds 128 to each byte

@@ -14,7 +14,7 @@ pub struct WorkerArgs {
     /// Unix socket to listen on; its directory is made with mode 0700
     #[arg(long)]
     pub socket: PathBuf,
-    /// The weights, a GGUF file
+    /// The weights: a GGUF file, or a folder of safetensors
     #[arg(long)]
     pub model: PathBuf,
     /// SHA-256 that the weights must have, as 64 hexadecimal digits

@@ -1,9 +1,9 @@
 //! What runs in a step. Pure: no tensors, no clock but the one it is told, and of tokens only
 //! the chains by which the prefix cache knows them.
 //!
-//! A step takes the sequences that decode, then prompts in chunks, then whoever waits, as far
-//! as its tokens and the blocks go. Time on prompts is divided between the shares (tenants);
-//! who starts is decided by their accounts, by priority and by what is cached. When blocks run
+//! A step takes the sequences that decode, then prompts in chunks, those that run and those that
+//! wait in the order in which they are due, as far as its tokens and the blocks go. Time on prompts
+//! is divided between the shares (tenants), whose accounts say who may start. When blocks run
 //! out, a sequence that was admitted later gives its own back and waits again; it will be
 //! computed anew, as far as the prefix cache has lost it.
 //!

@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use crate::activations::{Block, quantize};
+use crate::activations::Block;
 use crate::float::{exp_lanes, first_lane};
 use crate::key_block::{self, KeyBlock};
 use crate::kv_cache::BLOCK_TOKENS;
@@ -198,7 +198,7 @@ impl<'a, T: CacheElement> Task<'a, T> {
         let mut rounded = Vec::with_capacity(queries.len() * groups);
         for query in queries {
             for part in query.vector.chunks(32) {
-                rounded.push(quantize(&key_block::spread(part), key_block::WANTED));
+                rounded.push(key_block::round(part));
             }
         }
         rounded

@@ -11,7 +11,7 @@ use crate::model::{LoadError, PackedDir};
 /// How to run a partition.
 #[derive(Clone, Debug)]
 pub struct CoreConfig {
-    /// The GGUF file.
+    /// The GGUF file, or the folder of safetensors.
     pub model: PathBuf,
     /// What computes.
     pub device: DeviceName,

@@ -1,7 +1,6 @@
 //! The body of `POST /v1/chat/completions`, parsed once.
 //!
-//! What is read, ignored and refused follows what clients send (see the book's chapter on the
-//! API). Unknown fields are ignored, because clients of other servers send many.
+//! What is read, ignored and refused follows what clients send. Unknown fields are ignored, because clients of other servers send many.
 
 use std::collections::BTreeMap;
 
