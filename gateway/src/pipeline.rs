@@ -15,8 +15,7 @@ use std::time::{Duration, Instant};
 
 use audit::Recorded;
 use engine_api::{
-    Engine, EngineError, EventStream, MaxTokens, PrepareRequest, Prompt, PromptSource, Seed,
-    Submission,
+    Engine, EngineError, EventStream, MaxTokens, PrepareRequest, Prompt, Seed, Submission,
 };
 use policy::{Decision, Facts, Permit, Policies};
 
@@ -127,11 +126,11 @@ impl Pipeline {
         permit: &Permit,
         request: &ChatRequest,
     ) -> Result<Prompt, EngineError> {
-        let source = PromptSource::Chat(request.conversation.clone());
+        let (source, demand) = (request.source.clone(), request.demand.clone());
         let max_tokens = Some(permit.output_tokens_max());
         let (model, now) = (request.model.clone(), arrival.unix_s);
         let namespace = self.disguise.namespace(permit);
-        let wanted = PrepareRequest { model, source, namespace, now, max_tokens };
+        let wanted = PrepareRequest { model, source, demand, namespace, now, max_tokens };
         self.engine.prepare(wanted).await
     }
 
@@ -149,12 +148,14 @@ impl Pipeline {
             sampling: request.sampling(draw_seed),
             stopping: request.stopping(prompt.max_tokens),
             prompt,
+            constraint: None,
+            markers: Vec::new(),
             namespace: self.disguise.namespace(permit),
             share: self.disguise.share(permit),
             priority: request.priority,
             deadline: Some(arrival.time_left(self.first_token_wait_max)),
             // whoever was offered tools comes back with what they said
-            hold: (!request.conversation.tools.is_empty()).then_some(self.tool_wait),
+            hold: request.offers_tools().then_some(self.tool_wait),
             zones: Vec::new(),
             trace: telemetry::outgoing(arrival.trace),
         }

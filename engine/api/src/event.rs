@@ -1,12 +1,12 @@
 //! What an engine says of a request, in order.
 //!
-//! A stream is `Placed`, then tokens, then one `Finished` for each choice, then one `Usage`;
-//! or it ends with an error. The choices of one request interleave. After a worker's death
+//! A stream is `Placed`, then tokens, each followed by what its text turns out to be, then one
+//! `Finished` for each choice, then one `Usage`; or it ends with an error. The choices of one request interleave. After a worker's death
 //! the stream goes on elsewhere with another `Placed`, and no token comes twice.
 
 use std::time::Duration;
 
-use crate::{Epoch, ModelDigest, NumericsClass, PartitionId, TokenId, ZoneId};
+use crate::{Epoch, ModelDigest, NumericsClass, OutputEvent, PartitionId, TokenId, ZoneId};
 
 /// Where the request runs.
 #[derive(Clone, PartialEq, Debug)]
@@ -109,6 +109,14 @@ pub enum Event {
     Placed(Placement),
     /// A token was drawn.
     Token(Token),
+    /// What is now known of a choice's text: content, reasoning or a call. All output of a choice
+    /// comes before its end.
+    Output {
+        /// Which answer, from 0.
+        choice: u8,
+        /// What it turns out to be.
+        output: OutputEvent,
+    },
     /// A choice ended.
     Finished(Finished),
     /// Everything ended: what it took, in tokens and in time.

@@ -5,18 +5,24 @@
 //! or jurisdictions: the gateway turns a tenant into a [`CacheNamespace`] and a
 //! [`Share`], and a permit into a set of [`ZoneId`]s.
 
+mod constraint;
 mod conversation;
+mod demand;
 mod engine;
 mod error;
 mod event;
 mod id;
+mod output;
 mod prompt;
 mod sampling;
 mod stopping;
 mod submission;
+mod template_arguments;
 mod trace;
 
+pub use constraint::Constraint;
 pub use conversation::{Conversation, FunctionCall, Message, Role, ToolCall};
+pub use demand::{Demand, ResponseFormat, ToolChoice};
 pub use engine::{BoxFuture, Engine, EventStream, ModelCard};
 pub use error::EngineError;
 pub use event::{
@@ -26,6 +32,7 @@ pub use id::{
     CacheNamespace, Epoch, ModelDigest, ModelId, NumericsClass, PartitionId, RequestId, TokenId,
     ZoneId,
 };
+pub use output::OutputEvent;
 pub use prompt::{PrepareRequest, Prompt, PromptSource};
 pub use sampling::{
     LogitBias, MinP, OutOfRange, Penalty, RepetitionPenalty, Sampling, Seed, Temperature, TopK,
@@ -33,4 +40,5 @@ pub use sampling::{
 };
 pub use stopping::{Choices, MaxTokens, StopStrings, StopTokens, Stopping};
 pub use submission::{Priority, Share, Submission};
+pub use template_arguments::{ReasoningEffort, TemplateArguments};
 pub use trace::TraceContext;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{CacheNamespace, Conversation, ModelDigest, ModelId, TokenId};
+use crate::{CacheNamespace, Conversation, Demand, ModelDigest, ModelId, TokenId};
 
 /// What the client said.
 #[derive(Clone, PartialEq, Debug)]
@@ -22,6 +22,8 @@ pub struct PrepareRequest {
     pub model: ModelId,
     /// What to render and tokenize.
     pub source: PromptSource,
+    /// What the answer has to be.
+    pub demand: Demand,
     /// Whose earlier answers may lend their ids to it.
     pub namespace: CacheNamespace,
     /// Unix seconds at which the request came in: what a template's clock reads, so that a

@@ -3,7 +3,10 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use crate::{CacheNamespace, Choices, Prompt, RequestId, Sampling, Stopping, TraceContext, ZoneId};
+use crate::{
+    CacheNamespace, Choices, Constraint, Prompt, RequestId, Sampling, Stopping, TokenId,
+    TraceContext, ZoneId,
+};
 
 /// Who shares capacity with whom: an opaque key of the tenant, and its weight.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,6 +35,11 @@ pub struct Submission {
     pub sampling: Sampling,
     /// When an answer ends.
     pub stopping: Stopping,
+    /// What the answer has to be; `None` is anything.
+    pub constraint: Option<Constraint>,
+    /// Control tokens whose text is written into the answer, because whoever reads it looks for
+    /// them. All others leave no text. At most [`Submission::MARKERS_MAX`].
+    pub markers: Vec<TokenId>,
     /// Which cached blocks it may share.
     pub namespace: CacheNamespace,
     /// Which part of the capacity it uses.
@@ -50,4 +58,9 @@ pub struct Submission {
     pub zones: Vec<ZoneId>,
     /// The caller's trace, so that the steps of a worker appear in it.
     pub trace: Option<TraceContext>,
+}
+
+impl Submission {
+    /// The most markers that a request may have.
+    pub const MARKERS_MAX: usize = 64;
 }

@@ -11,7 +11,6 @@ mod call_object;
 mod deepseek;
 mod description;
 mod detection;
-mod event;
 mod gemma;
 mod harmony;
 mod hermes;
@@ -25,6 +24,7 @@ mod python_call;
 mod python_value;
 mod pythonic;
 mod qwen;
+mod reply;
 mod sink;
 mod tagged;
 mod tools;
@@ -34,8 +34,8 @@ use std::str::FromStr;
 
 pub use description::describe_tools;
 pub use detection::{Detected, begins_in_reasoning, detect};
-pub use event::{OutputEvent, Reply, ReplyCall};
 pub use parser::{Delivery, OutputParser, ParserLimits, ParserOptions};
+pub use reply::{Reply, ReplyCall};
 pub use tools::Tools;
 pub(crate) use tools::{DEPTH_MAX as KINDS_DEPTH_MAX, Kinds};
 

@@ -12,6 +12,7 @@ mod xml;
 
 use std::collections::HashSet;
 
+use engine_api::{ResponseFormat, ToolChoice};
 use serde_json::{Value, json};
 
 pub use schema::SchemaError;
@@ -25,39 +26,6 @@ use shape::Shape;
 pub const CALLS_MAX: usize = 32;
 /// Longest name of a tool, as OpenAI has it.
 const NAME_LETTERS_MAX: usize = 64;
-
-/// Which tools a request lets the model call.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub enum ToolChoice {
-    /// Any, or none.
-    #[default]
-    Auto,
-    /// None.
-    None,
-    /// At least one.
-    Required,
-    /// This one.
-    Named(String),
-    /// Some of them.
-    Allowed {
-        /// At least one of them.
-        is_required: bool,
-        /// Their names.
-        names: Vec<String>,
-    },
-}
-
-/// What a request wants an answer without calls to be.
-#[derive(Clone, PartialEq, Debug, Default)]
-pub enum ResponseFormat {
-    /// Text.
-    #[default]
-    Text,
-    /// Any JSON object.
-    JsonObject,
-    /// JSON of this schema.
-    JsonSchema(Value),
-}
 
 /// What a request demands, and of which model.
 pub struct Demand<'a> {

@@ -15,14 +15,8 @@ mod marks;
 mod template;
 
 pub use format::{
-    CallFormat, Delivery, Detected, OutputEvent, OutputParser, ParserLimits, ParserOptions,
-    ReasoningFormat, Reply, ReplyCall, Tools, UnknownFormat, begins_in_reasoning, describe_tools,
-    detect,
+    CallFormat, Delivery, Detected, OutputParser, ParserLimits, ParserOptions, ReasoningFormat,
+    Reply, ReplyCall, Tools, UnknownFormat, begins_in_reasoning, describe_tools, detect,
 };
-pub use grammar::{
-    CALLS_MAX, Demand, GrammarError, Plan, ResponseFormat, SchemaError, ToolChoice, plan,
-};
-pub use template::{
-    ReasoningEffort, Rendered, Template, TemplateArguments, TemplateError, TemplateLimits,
-    TemplateOptions,
-};
+pub use grammar::{CALLS_MAX, Demand, GrammarError, Plan, SchemaError, plan};
+pub use template::{Rendered, Template, TemplateError, TemplateLimits, TemplateOptions};

@@ -1,6 +1,5 @@
 //! A model's chat template.
 
-mod arguments;
 mod clock;
 mod completion;
 mod concatenation;
@@ -18,11 +17,10 @@ mod tests;
 use std::io;
 use std::sync::Arc;
 
-use engine_api::Conversation;
+use engine_api::{Conversation, TemplateArguments};
 use engine_text::{GgufHeader, Tokenizer};
 use minijinja::Environment;
 
-pub use arguments::{ReasoningEffort, TemplateArguments};
 pub use error::TemplateError;
 pub(crate) use outline::reads;
 

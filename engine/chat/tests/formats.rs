@@ -5,9 +5,10 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use engine_api::OutputEvent;
 use engine_chat::{
-    CallFormat, Delivery, OutputEvent, OutputParser, ParserLimits, ParserOptions, ReasoningFormat,
-    Reply, Tools, describe_tools,
+    CallFormat, Delivery, OutputParser, ParserLimits, ParserOptions, ReasoningFormat, Reply, Tools,
+    describe_tools,
 };
 use expect_test::expect_file;
 use proptest::prelude::*;

@@ -4,8 +4,10 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use engine_api::{Conversation, FunctionCall, Message, Role, ToolCall};
-use engine_chat::{ReasoningEffort, Template, TemplateArguments, TemplateError, TemplateOptions};
+use engine_api::{
+    Conversation, FunctionCall, Message, ReasoningEffort, Role, TemplateArguments, ToolCall,
+};
+use engine_chat::{Template, TemplateError, TemplateOptions};
 use engine_text::GgufHeader;
 use serde_json::Value;
 

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine_api::{EngineError, Event, Placement, Submission};
+use engine_api::{EngineError, Event, OutputEvent, Placement, Submission};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{error, info, warn};
 
@@ -103,7 +103,7 @@ impl Journey {
         // the place comes before what happened there
         match (self.placed.take(), result) {
             (Some(place), Ok(event)) => {
-                self.due.push_back(event);
+                self.due.push_front(event);
                 Some(Ok(Event::Placed(place)))
             }
             (_, result) => Some(result),
@@ -126,6 +126,7 @@ impl Journey {
                     if let Entry::New(event) = entry {
                         self.deadline = None;
                         self.remember(&event);
+                        let event = self.read(event);
                         return Ok(event);
                     }
                 }
@@ -146,6 +147,29 @@ impl Journey {
             let Memory { model, turns } = &self.memory;
             let drawn = self.journal.drawn(finished.choice);
             model.remember(self.journal.submission(), drawn, finished.reason, turns);
+        }
+    }
+
+    /// Reads the text of an event: what it turns out to be follows a token, and comes before an
+    /// end. The first of these events; the others are due.
+    fn read(&mut self, event: Event) -> Event {
+        let content = |choice, text: &str| {
+            let output = OutputEvent::Content(text.to_owned());
+            (!text.is_empty()).then_some(Event::Output { choice, output })
+        };
+        match event {
+            Event::Token(token) => {
+                self.due.extend(content(token.choice, &token.text));
+                Event::Token(token)
+            }
+            Event::Finished(finished) => match content(finished.choice, &finished.text) {
+                Some(output) => {
+                    self.due.push_back(Event::Finished(finished));
+                    output
+                }
+                None => Event::Finished(finished),
+            },
+            other => other,
         }
     }
 

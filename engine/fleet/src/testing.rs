@@ -28,6 +28,8 @@ pub(crate) fn submission(zones: &[&str]) -> Submission {
             ignore_eos: false,
             min_tokens: 0,
         },
+        constraint: None,
+        markers: Vec::new(),
         namespace: CacheNamespace([0; 16]),
         share: Share { key: 0, weight: NonZeroU32::MIN },
         priority: Priority::default(),

@@ -91,6 +91,8 @@ impl Rig {
                 ignore_eos: true,
                 min_tokens: 0,
             },
+            constraint: None,
+            markers: Vec::new(),
             namespace: CacheNamespace([0; 16]),
             share: Share { key: 0, weight: NonZeroU32::MIN },
             priority: Priority::default(),

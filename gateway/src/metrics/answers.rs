@@ -167,6 +167,7 @@ impl AnswerTimer {
                 self.here = Some(Here { place, first_token, inter_token });
             }
             Event::Token(token) => self.token(usize::from(token.choice), now),
+            Event::Output { .. } => {}
             Event::Finished(finished) => self.reasons.push(match finished.reason {
                 FinishReason::Stop => STOP,
                 FinishReason::Length => LENGTH,

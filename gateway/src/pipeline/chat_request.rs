@@ -1,7 +1,7 @@
 //! A chat request, whichever endpoint it came through.
 
 use engine_api::{
-    Choices, Conversation, LogitBias, MaxTokens, MinP, ModelId, Penalty, Priority,
+    Choices, Demand, LogitBias, MaxTokens, MinP, ModelId, Penalty, Priority, PromptSource,
     RepetitionPenalty, Sampling, Seed, StopStrings, StopTokens, Stopping, Temperature, TopK,
     TopLogprobs, TopP,
 };
@@ -11,8 +11,10 @@ use engine_api::{
 pub struct ChatRequest {
     /// The model by its configured name.
     pub model: ModelId,
-    /// The turns.
-    pub conversation: Conversation,
+    /// What the model reads: the turns of a chat, or a text as it is.
+    pub source: PromptSource,
+    /// What the answer has to be.
+    pub demand: Demand,
     /// Longest answer.
     pub max_tokens: Option<MaxTokens>,
     /// How many answers.
@@ -52,6 +54,11 @@ pub struct ChatRequest {
 }
 
 impl ChatRequest {
+    /// Whether the model is told of tools.
+    pub fn offers_tools(&self) -> bool {
+        matches!(&self.source, PromptSource::Chat(chat) if !chat.tools.is_empty())
+    }
+
     /// How tokens are drawn, with every default resolved. `draw` makes a seed where the client
     /// names none.
     pub fn sampling(&self, draw: impl FnOnce() -> Seed) -> Sampling {

@@ -58,6 +58,7 @@ impl Progress {
     pub fn expects(&self, event: &Event) -> bool {
         let choice = match event {
             Event::Token(token) => token.choice,
+            Event::Output { choice, .. } => *choice,
             Event::Finished(finished) => finished.choice,
             Event::Placed(_) | Event::Usage(..) => return true,
         };
@@ -70,7 +71,7 @@ impl Progress {
             Event::Placed(placement) if self.attempts.len() < ATTEMPTS_MAX => {
                 self.attempts.push(attempt(placement));
             }
-            Event::Placed(_) => {}
+            Event::Placed(_) | Event::Output { .. } => {}
             Event::Token(_) => drop(self.first_token.get_or_insert(now)),
             Event::Finished(finished) => {
                 if let Some(choice) = self.finished.get_mut(usize::from(finished.choice)) {

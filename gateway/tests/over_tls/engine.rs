@@ -3,12 +3,12 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use engine_api::{
     BoxFuture, Engine, EngineError, Epoch, Event, EventStream, FinishReason, Finished, ModelCard,
-    ModelDigest, ModelId, NumericsClass, PartitionId, Placement, PrepareRequest, Prompt,
-    Submission, Timings, Token, TokenId, Usage, ZoneId,
+    ModelDigest, ModelId, NumericsClass, OutputEvent, PartitionId, Placement, PrepareRequest,
+    Prompt, Submission, Timings, Token, TokenId, Usage, ZoneId,
 };
 use futures_util::Stream;
 use tokio::sync::{mpsc, watch};
@@ -99,6 +99,8 @@ fn hello(choices: u8) -> Vec<Step> {
 struct Scripted {
     steps: VecDeque<Step>,
     live: Option<mpsc::UnboundedReceiver<Step>>,
+    /// What the last token's text turned out to be.
+    said: Option<Step>,
     dropped: Arc<watch::Sender<usize>>,
 }
 
@@ -106,10 +108,20 @@ impl Stream for Scripted {
     type Item = Step;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Step>> {
-        match &mut self.live {
-            Some(live) => live.poll_recv(context),
-            None => Poll::Ready(self.steps.pop_front()),
+        if let Some(said) = self.said.take() {
+            return Poll::Ready(Some(said));
         }
+        let step = match &mut self.live {
+            Some(live) => ready!(live.poll_recv(context)),
+            None => self.steps.pop_front(),
+        };
+        if let Some(Ok(Event::Token(Token { choice, text, .. }))) = &step
+            && !text.is_empty()
+        {
+            let (choice, output) = (*choice, OutputEvent::Content(text.clone()));
+            self.said = Some(Ok(Event::Output { choice, output }));
+        }
+        Poll::Ready(step)
     }
 }
 
@@ -164,7 +176,8 @@ impl Engine for ScriptedEngine {
             Some(Script::Panic) => return Box::pin(async { panic!("as the script says") }),
         };
         let dropped = Arc::clone(&self.dropped);
-        let stream: EventStream = Box::pin(Scripted { steps: steps.into(), live, dropped });
+        let stream: EventStream =
+            Box::pin(Scripted { steps: steps.into(), live, said: None, dropped });
         Box::pin(async move { Ok(stream) })
     }
 

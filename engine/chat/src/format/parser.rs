@@ -1,9 +1,11 @@
 //! The parser that callers see.
 
+use engine_api::OutputEvent;
+
 use super::harmony::Harmony;
 use super::sink::Sink;
 use super::tagged::Tagged;
-use super::{CallFormat, OutputEvent, ReasoningFormat, Reply, Tools};
+use super::{CallFormat, ReasoningFormat, Reply, Tools};
 
 /// When a call is delivered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use engine_api::OutputEvent;
+
+use super::Tools;
 use super::parser::{Delivery, ParserLimits};
-use super::{OutputEvent, Tools};
 
 /// What was taken for a call is none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

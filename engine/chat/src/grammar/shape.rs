@@ -1,11 +1,12 @@
 //! How the calls of each format are forced.
 
+use engine_api::ToolChoice;
 use serde_json::Value;
 
 use super::harmony;
 use super::lark::{Lark, regex};
 use super::xml;
-use super::{CALLS_MAX, Demand, Tool, ToolChoice};
+use super::{CALLS_MAX, Demand, Tool};
 use crate::format::{CallFormat, Delivery};
 
 /// A part of a call.

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use engine_api::{Conversation, Message, Role, ToolCall};
+use engine_api::{Conversation, Message, Role, TemplateArguments, ToolCall};
 use minijinja::value::Value;
 use serde_json::{Map, json};
 
-use super::{Template, TemplateArguments, clock, from_json};
+use super::{Template, clock, from_json};
 
 /// The variables that hold what the client wrote: `messages`, `tools` and `documents`, as
 /// Hugging Face's `apply_chat_template` passes them.

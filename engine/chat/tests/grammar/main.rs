@@ -8,9 +8,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-use engine_chat::{
-    CallFormat, Demand, GrammarError, Plan, ReasoningFormat, ResponseFormat, ToolChoice, plan,
-};
+use engine_api::{ResponseFormat, ToolChoice};
+use engine_chat::{CallFormat, Demand, GrammarError, Plan, ReasoningFormat, plan};
 use expect_test::expect_file;
 use llguidance::api::TopLevelGrammar;
 use llguidance::toktrie::{ApproximateTokEnv, TokRxInfo, TokTrie, TokenId};

@@ -1,6 +1,6 @@
 //! Schemas: which are taken, and what is said of the others.
 
-use engine_chat::{ResponseFormat, ToolChoice};
+use engine_api::{ResponseFormat, ToolChoice};
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 

@@ -1,6 +1,7 @@
 //! What a grammar lets through by chance.
 
-use engine_chat::{CallFormat, Delivery, OutputParser, ParserOptions, ToolChoice, Tools};
+use engine_api::ToolChoice;
+use engine_chat::{CallFormat, Delivery, OutputParser, ParserOptions, Tools};
 use llguidance::toktrie::TokenId;
 use serde_json::{Map, Value, json};
 

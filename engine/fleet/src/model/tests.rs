@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use engine_api::{
-    CacheNamespace, Conversation, Message, ModelDigest, ModelId, PrepareRequest, Prompt,
+    CacheNamespace, Conversation, Demand, Message, ModelDigest, ModelId, PrepareRequest, Prompt,
     PromptSource, Role,
 };
 use engine_tiny::TinyModel;
@@ -29,7 +29,14 @@ pub(super) fn load(template: Option<&str>) -> Result<Model, FleetError> {
 
 pub(super) fn request(source: PromptSource) -> PrepareRequest {
     let namespace = CacheNamespace([0; 16]);
-    PrepareRequest { model: ModelId::new("tiny"), source, namespace, now: 0, max_tokens: None }
+    PrepareRequest {
+        model: ModelId::new("tiny"),
+        source,
+        demand: Demand::default(),
+        namespace,
+        now: 0,
+        max_tokens: None,
+    }
 }
 
 fn chat(contents: &[&str]) -> PromptSource {

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use engine_api::{
-    CacheNamespace, Choices, Conversation, Engine, EngineError, LogitBias, Message, ModelId,
-    PrepareRequest, PromptSource, RepetitionPenalty, Role, StopStrings, Temperature, TokenId,
-    ZoneId,
+    CacheNamespace, Choices, Conversation, Demand, Engine, EngineError, LogitBias, Message,
+    ModelId, PrepareRequest, PromptSource, RepetitionPenalty, Role, StopStrings, Temperature,
+    TokenId, ZoneId,
 };
 use engine_fleet::PartitionState;
 use futures_util::future::join_all;
@@ -77,6 +77,7 @@ fn chat(turns: &[(Role, &str)], namespace: u8) -> PrepareRequest {
     PrepareRequest {
         model: ModelId::new("tiny"),
         source: PromptSource::Chat(Conversation { messages, tools: Vec::new() }),
+        demand: Demand::default(),
         namespace: CacheNamespace([namespace; 16]),
         now: 0,
         max_tokens: None,

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use engine_api::{
     CacheNamespace, Choices, Engine, EngineError, Event, EventStream, FinishReason, MaxTokens,
-    ModelDigest, ModelId, PartitionId, Placement, Priority, Prompt, RequestId, Sampling, Seed,
-    Share, StopStrings, StopTokens, Stopping, Submission, TokenId, Usage, ZoneId,
+    ModelDigest, ModelId, OutputEvent, PartitionId, Placement, Priority, Prompt, RequestId,
+    Sampling, Seed, Share, StopStrings, StopTokens, Stopping, Submission, TokenId, Usage, ZoneId,
 };
 use engine_fleet::{
     Fleet, FleetConfig, FleetLimits, FleetModel, PartitionConfig, PartitionState, PartitionStatus,
@@ -106,6 +106,8 @@ impl Site {
                 ignore_eos: true,
                 min_tokens: 0,
             },
+            constraint: None,
+            markers: Vec::new(),
             namespace: CacheNamespace([0; 16]),
             share: Share { key: 0, weight: NonZeroU32::MIN },
             priority: Priority::default(),
@@ -189,13 +191,17 @@ impl Reading {
                 let ids = &mut self.answer.ids[choice];
                 assert_eq!(token.index as usize, ids.len(), "a token is missing or came twice");
                 ids.push(token.id);
-                self.answer.texts[choice].push_str(&token.text);
             }
+            Some(Ok(Event::Output { choice, output })) => match output {
+                OutputEvent::Content(text) => {
+                    self.answer.texts[usize::from(choice)].push_str(&text);
+                }
+                other => panic!("nothing but content was expected, not {other:?}"),
+            },
             Some(Ok(Event::Finished(finished))) => {
                 let choice = usize::from(finished.choice);
                 let before = self.answer.reasons[choice].replace(finished.reason);
                 assert_eq!(before, None, "a choice ended twice");
-                self.answer.texts[choice].push_str(&finished.text);
             }
             Some(Ok(Event::Usage(usage, _))) => self.answer.usage = Some(usage),
         }

@@ -91,6 +91,8 @@ impl TryFrom<proto::Submit> for Submit {
             choices,
             sampling: present(submit.sampling, "submit.sampling")?.try_into()?,
             stopping,
+            constraint: None,
+            markers: Vec::new(),
             namespace: CacheNamespace(array(&submit.namespace, "submit.namespace")?),
             share: Share { key: submit.share_key, weight },
             priority: Priority(submit.priority),

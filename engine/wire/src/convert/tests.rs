@@ -104,6 +104,8 @@ fn submit() -> impl Strategy<Value = Submit> {
                 choices: Choices::new(choices).unwrap(),
                 sampling,
                 stopping,
+                constraint: None,
+                markers: Vec::new(),
                 namespace: CacheNamespace(namespace),
                 share: Share { key, weight: NonZeroU32::new(weight).unwrap() },
                 priority,

@@ -30,6 +30,8 @@ fn submit(stream: u64) -> Submit {
         choices: Choices::ONE,
         sampling: Sampling::default(),
         stopping,
+        constraint: None,
+        markers: Vec::new(),
         namespace: CacheNamespace([0; 16]),
         share: Share { key: 0, weight: NonZeroU32::MIN },
         priority: Priority::default(),

@@ -2,7 +2,7 @@
 //! its role, its content, its finish; then the usage where asked; then `[DONE]`.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use engine_api::{Choices, Event, Usage};
+use engine_api::{Choices, Event, OutputEvent, Usage};
 use serde::Serialize;
 
 use super::request::Rendering;
@@ -81,15 +81,16 @@ impl Chunks {
             }
             Event::Token(token) => {
                 self.so_far.completion_tokens += 1;
-                let logprobs = token.logprob.map(LogprobsShape::from);
-                if !token.text.is_empty() || logprobs.is_some() {
-                    self.choice(ChunkChoice::content(token.choice, &token.text, logprobs), out);
+                if let Some(logprobs) = token.logprob.map(LogprobsShape::from) {
+                    self.choice(ChunkChoice::content(token.choice, "", Some(logprobs)), out);
+                }
+            }
+            Event::Output { choice, output } => {
+                if let OutputEvent::Content(text) = output {
+                    self.choice(ChunkChoice::content(choice, &text, None), out);
                 }
             }
             Event::Finished(finished) => {
-                if !finished.text.is_empty() {
-                    self.choice(ChunkChoice::content(finished.choice, &finished.text, None), out);
-                }
                 let finish_reason = Some(finish_reason(finished.reason));
                 let (index, delta) = (finished.choice, Delta::default());
                 self.choice(ChunkChoice { index, delta, logprobs: None, finish_reason }, out);

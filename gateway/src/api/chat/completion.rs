@@ -1,6 +1,6 @@
 //! The whole answer as one JSON object.
 
-use engine_api::{Choices, Event, FinishReason, Usage};
+use engine_api::{Choices, Event, FinishReason, OutputEvent, Usage};
 use serde::Serialize;
 
 use super::shape::{Head, LogprobsShape, UsageShape, finish_reason};
@@ -60,15 +60,18 @@ impl Gathered {
             Event::Placed(placement) => self.fingerprint = Some(super::fingerprint(&placement)),
             Event::Token(token) => {
                 let choice = &mut self.choices[usize::from(token.choice)];
-                choice.content.push_str(&token.text);
                 if let Some(position) = token.logprob {
                     let logprobs = choice.logprobs.get_or_insert_default();
                     logprobs.content.push(position.into());
                 }
             }
+            Event::Output { choice, output } => {
+                if let OutputEvent::Content(text) = output {
+                    self.choices[usize::from(choice)].content.push_str(&text);
+                }
+            }
             Event::Finished(finished) => {
                 let choice = &mut self.choices[usize::from(finished.choice)];
-                choice.content.push_str(&finished.text);
                 choice.finished = Some(finished.reason);
             }
             Event::Usage(usage, _) => self.usage = Some(usage),

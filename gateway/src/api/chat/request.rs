@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 
 use engine_api::{
-    Choices, LogitBias, MaxTokens, MinP, ModelId, OutOfRange, Penalty, Priority, RepetitionPenalty,
-    Seed, StopStrings, StopTokens, Temperature, TokenId, TopK, TopLogprobs, TopP,
+    Choices, Demand, LogitBias, MaxTokens, MinP, ModelId, OutOfRange, Penalty, Priority,
+    PromptSource, RepetitionPenalty, Seed, StopStrings, StopTokens, Temperature, TokenId, TopK,
+    TopLogprobs, TopP,
 };
 use serde_json::Value;
 
@@ -92,7 +93,8 @@ pub fn parse(body: &Value) -> Result<(ChatRequest, Rendering), Invalid> {
     let max_tokens = max_tokens(&fields)?;
     let request = ChatRequest {
         model: ModelId::new(model),
-        conversation: messages::parse(&fields)?,
+        source: PromptSource::Chat(messages::parse(&fields)?),
+        demand: Demand::default(),
         max_tokens,
         choices: fields.integer("n", Choices::new)?.unwrap_or(Choices::ONE),
         temperature: number(&fields, "temperature", Temperature::new)?,

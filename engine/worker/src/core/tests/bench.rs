@@ -51,6 +51,8 @@ pub(super) fn submission(id: &str, prompt: &[u32]) -> Submission {
             ignore_eos: false,
             min_tokens: 0,
         },
+        constraint: None,
+        markers: Vec::new(),
         namespace: CacheNamespace([0; 16]),
         share: Share { key: 0, weight: NonZeroU32::MIN },
         priority: Priority::default(),

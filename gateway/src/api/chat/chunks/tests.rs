@@ -25,6 +25,25 @@ fn finished(choice: u8, text: &str) -> Event {
     Event::Finished(Finished { choice, reason: FinishReason::Stop, text: text.to_owned() })
 }
 
+/// An event with what its text turns out to be, in the order of an engine.
+fn said(event: Event) -> Vec<Event> {
+    let content = |choice, text: &str| {
+        let output = OutputEvent::Content(text.to_owned());
+        (!text.is_empty()).then_some(Event::Output { choice, output })
+    };
+    match event {
+        Event::Token(token) => {
+            let output = content(token.choice, &token.text);
+            std::iter::once(Event::Token(token)).chain(output).collect()
+        }
+        Event::Finished(finished) => {
+            let output = content(finished.choice, &finished.text);
+            output.into_iter().chain([Event::Finished(finished)]).collect()
+        }
+        other => vec![other],
+    }
+}
+
 fn usage() -> Event {
     let usage = Usage { prompt_tokens: 5, completion_tokens: 3, cached_tokens: 2 };
     Event::Usage(usage, Timings::default())
@@ -35,7 +54,7 @@ fn check(rendering: Rendering, choices: u32, events: Vec<Event>, expected: Expec
     let choices = Choices::new(choices).expect("in range");
     let mut chunks = Chunks::new(head, rendering, choices, 5);
     let mut out = BytesMut::new();
-    events.into_iter().for_each(|event| chunks.write(event, &mut out));
+    events.into_iter().flat_map(said).for_each(|event| chunks.write(event, &mut out));
     let text = String::from_utf8(out.to_vec()).expect("JSON is text");
     // what is the same in every chunk is shown once, by the first test
     let head = r#""id":"i","object":"chat.completion.chunk","created":1,"model":"m","system_fingerprint":"cpu-v1/abababababab","#;

@@ -1,7 +1,15 @@
+use engine_api::Conversation;
 use expect_test::expect;
 use serde_json::json;
 
 use super::*;
+
+fn chat(request: ChatRequest) -> Conversation {
+    match request.source {
+        PromptSource::Chat(chat) => chat,
+        other => panic!("no chat but {other:?}"),
+    }
+}
 
 fn read(fields: Value) -> Result<(ChatRequest, Rendering), Invalid> {
     let mut body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
@@ -19,7 +27,7 @@ fn refused(fields: Value) -> String {
 
 fn contents(message: Value) -> Vec<Option<String>> {
     let (request, _) = read(json!({"messages": [message]})).expect("valid");
-    request.conversation.messages.into_iter().map(|message| message.content).collect()
+    chat(request).messages.into_iter().map(|message| message.content).collect()
 }
 
 #[test]
@@ -97,7 +105,7 @@ fn an_assistant_turn_may_come_back_as_it_was_sent() {
     let turn = json!({"role": "assistant", "annotations": [], "refusal": null, "tool_calls": [
         {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{\"a\":1}"}}]});
     let (request, _) = read(json!({"messages": [turn]})).expect("valid");
-    let call = &request.conversation.messages[0].tool_calls[0];
+    let call = &chat(request).messages[0].tool_calls[0];
     assert_eq!((call.id.as_str(), call.function.name.as_str()), ("c1", "f"));
     assert_eq!(call.function.arguments, "{\"a\":1}");
 }
