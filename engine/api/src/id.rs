@@ -55,7 +55,7 @@ name! {
     RequestId
 }
 name! {
-    /// Kernel version, device kind and KV type, for example `cpu-v2-k8`: inside one class,
+    /// Kernel version, device kind and KV type, for example `cpu-v3-q8`: inside one class,
     /// results are equal bit for bit.
     NumericsClass
 }

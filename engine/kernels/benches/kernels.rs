@@ -165,7 +165,7 @@ fn attention(criterion: &mut Criterion) {
             let macs = attended.map(|last| (last + 1) * heads * width * 2).sum();
             group.throughput(macs_and_bytes(
                 macs,
-                positions / BLOCK_TOKENS * KvKind::K8.block_bytes(kv_heads, width),
+                positions / BLOCK_TOKENS * KvKind::Q8.block_bytes(kv_heads, width),
             ));
             let name = format!("{model}, {positions} positions");
             group.bench_function(BenchmarkId::new(name, rows), |bencher| {

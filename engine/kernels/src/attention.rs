@@ -6,6 +6,8 @@
 //! positions before it: a span that holds none of the window is not there at all, and in the span where
 //! the window begins a position before it counts as a score of minus infinity and a value of zero.
 
+mod rounded;
+mod scratch;
 mod span;
 #[cfg(test)]
 mod tests;
@@ -19,14 +21,14 @@ use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use half::f16;
 
-use crate::kv_cache::{BLOCK_TOKENS, KeyLayout};
+use crate::kv_cache::{BLOCK_TOKENS, KvLayout};
 use crate::lanes::LANES;
 use crate::path::{Path, launch};
 use crate::shared_rows::NewRows;
 use crate::soft_cap::is_cap;
 use crate::storage::contiguous;
 use crate::threads::split;
-use span::{Cache, CacheElement, Heads, Keys, Task};
+use span::{Cache, CacheElement, Heads, Task};
 
 /// What each row of a step attends to.
 #[derive(Clone, Debug)]
@@ -197,13 +199,16 @@ impl CustomOp3 for PagedAttention<'_> {
             CpuStorage::F16(_) => {
                 let k = contiguous::<f16>(self.name(), k, k_layout)?;
                 let v = contiguous::<f16>(self.name(), v, v_layout)?;
-                let k = if k_layout.dims().len() == 3 { Keys::Rounded(k) } else { Keys::Floats(k) };
-                self.attend(heads, q, Cache { k, v }, &mut out);
+                let cache: Cache<'_, f16> = match k_layout.dims().len() {
+                    3 => Cache::Rounded { k, v },
+                    _ => Cache::Floats { k, v },
+                };
+                self.attend(heads, q, cache, &mut out);
             }
             _ => {
                 let k = contiguous::<f32>(self.name(), k, k_layout)?;
                 let v = contiguous::<f32>(self.name(), v, v_layout)?;
-                self.attend(heads, q, Cache { k: Keys::Floats(k), v }, &mut out);
+                self.attend(heads, q, Cache::Floats { k, v }, &mut out);
             }
         }
         // SAFETY: every row is in one group, and every query head in one task of that group.
@@ -239,16 +244,20 @@ impl PagedAttention<'_> {
             bail!("paged-attention: a window of {window:?}, a cap of {softcap:?}")
         }
         let (rows, queries, width) = q.shape().dims3()?;
-        let (blocks, block_tokens, keys, cache_width) = v.shape().dims4()?;
+        // of keys that are floats on the CPU the heads come second, of all values on a GPU third
+        let (blocks, keys) = match *v.dims() {
+            [blocks, _, keys, _] | [blocks, keys, _] => (blocks, keys),
+            _ => (0, 0),
+        };
         let fits = rows == self.batch.rows.len()
-            && width == cache_width
             && width > 0
             && width.is_multiple_of(LANES)
-            && block_tokens == BLOCK_TOKENS
             && keys > 0
             && queries.is_multiple_of(keys)
             && k.dims().first() == Some(&blocks)
-            && KeyLayout::of(k.dims(), keys, width, on_cpu).is_some();
+            && KvLayout::of_keys(k.dims(), keys, width, on_cpu).is_some()
+            && KvLayout::of_values(v.dims(), keys, width, on_cpu).is_some()
+            && (k.dims().len() == 3) == (v.dims().len() == 3);
         if !fits {
             bail!(
                 "paged-attention: {} rows, queries {:?}, keys {:?}, values {:?}",

@@ -21,7 +21,7 @@ use half::f16;
 
 use crate::activations::{Block, Wanted, quantize};
 use crate::kv_cache::BLOCK_TOKENS;
-use crate::lanes::LANES;
+use crate::lanes::{LANES, Lanes};
 
 /// What the codes' zero point asks of who is multiplied with them.
 const WANTED: Wanted = Wanted { subs: 1, zero: 128 };
@@ -44,32 +44,39 @@ pub(crate) const SPREAD_SCALE: f32 = 1.0 / 32.0;
 
 /// Up to 32 elements of a key, or of a query that meets it, as integers.
 #[inline(always)]
-pub(crate) fn round(part: &[f32]) -> Block {
-    quantize(&spread(part), WANTED)
+pub(crate) fn round<L: Lanes>(l: L, part: &[f32]) -> Block {
+    quantize(&spread(l, part), WANTED)
 }
 
-/// The elements of a part of a head, spread over each other: sums and differences of all of them.
+/// The elements of a part of a head, spread over each other: sums and differences of all of them, at
+/// distances of 1, 2, 4, 8 and 16.
 #[inline(always)]
-fn spread(part: &[f32]) -> [f32; 32] {
+pub(crate) fn spread<L: Lanes>(l: L, part: &[f32]) -> [f32; 32] {
     let mut elements = [0.0; 32];
     elements[..part.len()].copy_from_slice(part);
-    stage::<1>(&mut elements);
-    stage::<2>(&mut elements);
-    stage::<4>(&mut elements);
-    stage::<8>(&mut elements);
-    stage::<16>(&mut elements);
+    let (halves, _) = elements.as_chunks_mut::<LANES>();
+    let [mut first, mut second] = [l.load(&halves[0]), l.load(&halves[1])];
+    (first, second) = (stage::<L, 1>(l, first), stage::<L, 1>(l, second));
+    (first, second) = (stage::<L, 2>(l, first), stage::<L, 2>(l, second));
+    (first, second) = (stage::<L, 4>(l, first), stage::<L, 4>(l, second));
+    (first, second) = (stage::<L, 8>(l, first), stage::<L, 8>(l, second));
+    l.store(l.add(first, second), &mut halves[0]);
+    l.store(l.sub(first, second), &mut halves[1]);
     elements
 }
 
-/// Sums and differences of elements that are so far apart.
+/// Sums and differences of lanes that are so far apart.
 #[inline(always)]
-fn stage<const STRIDE: usize>(elements: &mut [f32; 32]) {
-    for pairs in elements.chunks_exact_mut(2 * STRIDE) {
-        let (first, second) = pairs.split_at_mut(STRIDE);
-        for (a, b) in first.iter_mut().zip(second) {
-            (*a, *b) = (*a + *b, *a - *b);
+fn stage<L: Lanes, const DISTANCE: usize>(l: L, x: L::F) -> L::F {
+    const { assert!(DISTANCE < LANES) };
+    let mut signs = [1.0; LANES];
+    for (i, sign) in signs.iter_mut().enumerate() {
+        if i & DISTANCE != 0 {
+            *sign = -1.0;
         }
     }
+    // a product with 1 or -1 is exact
+    l.fma(x, l.load(&signs), l.swap::<DISTANCE>(x))
 }
 
 /// A block to be read.
@@ -111,7 +118,7 @@ impl<'a> KeyBlock<'a> {
 
 /// Rounds `key` and writes it to a place of the block: `offset` is below 32.
 #[inline(always)]
-pub(crate) fn write(units: &mut [f16], offset: usize, key: &[f32]) {
+pub(crate) fn write<L: Lanes>(l: L, units: &mut [f16], offset: usize, key: &[f32]) {
     let groups = groups(key.len());
     let (codes, scales) = units.split_at_mut(groups * BLOCK_TOKENS * 16);
     let length = 2 * codes.len();
@@ -121,7 +128,7 @@ pub(crate) fn write(units: &mut [f16], offset: usize, key: &[f32]) {
     let (tile, lane) = (offset / LANES, offset % LANES);
     for group in 0..groups {
         let part = &key[32 * group..key.len().min(32 * group + 32)];
-        let rounded = round(part);
+        let rounded = round(l, part);
         let at = tile * groups + group;
         for (line, quad) in rounded.quads.iter().enumerate() {
             // adds 128 to each byte
@@ -134,6 +141,7 @@ pub(crate) fn write(units: &mut [f16], offset: usize, key: &[f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lanes::Scalar;
 
     #[test]
     fn keys_are_where_tiles_look_for_them() {
@@ -143,7 +151,7 @@ mod tests {
                 (0..width).map(|i| ((i * 7 + position * 13) % 255) as f32 - 127.0).collect()
             };
             for position in 0..BLOCK_TOKENS {
-                write(&mut units, position, &key(position));
+                write(Scalar, &mut units, position, &key(position));
             }
             let block = KeyBlock::new(&units);
             for position in 0..BLOCK_TOKENS {
@@ -156,7 +164,11 @@ mod tests {
                     }
                 }
                 // twice spread is 32 times as much
-                let read: Vec<f32> = read.chunks(32).flat_map(spread).map(|x| x / 32.0).collect();
+                let read: Vec<f32> = read
+                    .chunks(32)
+                    .flat_map(|part| spread(Scalar, part))
+                    .map(|x| x / 32.0)
+                    .collect();
                 let exact = key(position);
                 for (i, x) in read.into_iter().enumerate() {
                     let exact = exact.get(i).copied().unwrap_or(0.0);

@@ -2,8 +2,8 @@
 //!
 //! On a GPU both are (blocks, 32, kv heads, head width), which is what its attention reads. On the CPU a
 //! block of keys is (kv heads, head width, 32): one element of 32 positions side by side, which is the
-//! order in which scores are summed, so that nobody has to turn keys at every reading. Keys of 8 bits are
-//! blocks of `key_block.rs`.
+//! order in which scores are summed, so that nobody has to turn keys at every reading. Keys and values of
+//! 8 bits are blocks of `key_block.rs` and of `value_block.rs`.
 
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
@@ -13,8 +13,11 @@ use half::slice::HalfFloatSliceExt;
 use half::vec::HalfBitsVecExt;
 
 use crate::key_block;
+use crate::lanes::Lanes;
+use crate::path::{Kernel, Path, launch};
 use crate::rope::{RopeTable, rope, turn_row};
 use crate::storage::contiguous;
+use crate::value_block;
 
 /// Positions of a block.
 pub const BLOCK_TOKENS: usize = 32;
@@ -22,8 +25,8 @@ pub const BLOCK_TOKENS: usize = 32;
 /// In which type keys and values are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KvKind {
-    /// Keys of 8 bits with a scale for 32 elements, values of 16-bit floats; on the CPU only.
-    K8,
+    /// 8 bits, with a scale for 32 elements of a key and one for each value; on the CPU only.
+    Q8,
     /// 16-bit floats.
     F16,
     /// 32-bit floats.
@@ -33,14 +36,16 @@ pub enum KvKind {
 impl KvKind {
     /// What is taken where nobody asks for something else.
     pub fn of(device: &Device) -> KvKind {
-        if device.is_cpu() { KvKind::K8 } else { KvKind::F16 }
+        if device.is_cpu() { KvKind::Q8 } else { KvKind::F16 }
     }
 
     /// Bytes of a block, keys and values.
     pub fn block_bytes(self, kv_heads: usize, head_width: usize) -> usize {
         let elements = BLOCK_TOKENS * kv_heads * head_width;
         match self {
-            KvKind::K8 => 2 * kv_heads * key_block::units(head_width) + 2 * elements,
+            KvKind::Q8 => {
+                2 * kv_heads * (key_block::units(head_width) + value_block::units(head_width))
+            }
             KvKind::F16 => 4 * elements,
             KvKind::F32 => 8 * elements,
         }
@@ -48,41 +53,64 @@ impl KvKind {
 
     fn dtype(self) -> DType {
         match self {
-            KvKind::K8 | KvKind::F16 => DType::F16,
+            KvKind::Q8 | KvKind::F16 => DType::F16,
             KvKind::F32 => DType::F32,
         }
     }
 }
 
-/// How keys lie in a cache.
+/// How keys or values lie in a cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum KeyLayout {
-    /// (blocks, kv heads, head width, 32): floats on the CPU.
+pub(crate) enum KvLayout {
+    /// (blocks, kv heads, head width, 32): keys that are floats, on the CPU.
     ByElement,
-    /// (blocks, 32, kv heads, head width): floats on a GPU.
+    /// (blocks, 32, kv heads, head width): floats, values and a GPU's keys.
     ByPosition,
     /// (blocks, kv heads, units of a block of one head): 8 bits.
     Rounded,
 }
 
-impl KeyLayout {
-    /// That of a cache whose keys and values are so many heads so wide; `None` if it is of no layout.
-    pub(crate) fn of(
+impl KvLayout {
+    /// That of a cache of keys, so many heads so wide; `None` if it is of no layout.
+    pub(crate) fn of_keys(
         cache: &[usize],
         kv_heads: usize,
         head_width: usize,
         on_cpu: bool,
-    ) -> Option<KeyLayout> {
+    ) -> Option<KvLayout> {
         match *cache {
             [_, heads, units] if on_cpu => {
                 let fits = heads == kv_heads && units == key_block::units(head_width);
-                fits.then_some(KeyLayout::Rounded)
+                fits.then_some(KvLayout::Rounded)
             }
             [_, heads, width, BLOCK_TOKENS] if on_cpu => {
-                (heads == kv_heads && width == head_width).then_some(KeyLayout::ByElement)
+                (heads == kv_heads && width == head_width).then_some(KvLayout::ByElement)
             }
-            [_, BLOCK_TOKENS, heads, width] if !on_cpu => {
-                (heads == kv_heads && width == head_width).then_some(KeyLayout::ByPosition)
+            _ if on_cpu => None,
+            _ => KvLayout::by_position(cache, kv_heads, head_width),
+        }
+    }
+
+    /// The same of a cache of values.
+    pub(crate) fn of_values(
+        cache: &[usize],
+        kv_heads: usize,
+        head_width: usize,
+        on_cpu: bool,
+    ) -> Option<KvLayout> {
+        match *cache {
+            [_, heads, units] if on_cpu => {
+                let fits = heads == kv_heads && units == value_block::units(head_width);
+                fits.then_some(KvLayout::Rounded)
+            }
+            _ => KvLayout::by_position(cache, kv_heads, head_width),
+        }
+    }
+
+    fn by_position(cache: &[usize], kv_heads: usize, head_width: usize) -> Option<KvLayout> {
+        match *cache {
+            [_, BLOCK_TOKENS, heads, width] => {
+                (heads == kv_heads && width == head_width).then_some(KvLayout::ByPosition)
             }
             _ => None,
         }
@@ -98,16 +126,16 @@ pub fn key_cache(
     device: &Device,
 ) -> Result<Tensor> {
     match (kind, device.is_cpu()) {
-        (KvKind::K8, true) => {
+        (KvKind::Q8, true) => {
             zeros(&[blocks, kv_heads, key_block::units(head_width)], kind, device)
         }
-        (KvKind::K8, false) => bail!("keys of 8 bits are for the CPU, not for {device:?}"),
+        (KvKind::Q8, false) => bail!("keys of 8 bits are for the CPU, not for {device:?}"),
         (_, true) => zeros(&[blocks, kv_heads, head_width, BLOCK_TOKENS], kind, device),
         (_, false) => zeros(&[blocks, BLOCK_TOKENS, kv_heads, head_width], kind, device),
     }
 }
 
-/// An empty cache of values of one layer, on `device`: (blocks, 32, kv heads, head width).
+/// An empty cache of values of one layer, on `device`. The first dimension is its blocks.
 pub fn value_cache(
     blocks: usize,
     kv_heads: usize,
@@ -115,7 +143,13 @@ pub fn value_cache(
     kind: KvKind,
     device: &Device,
 ) -> Result<Tensor> {
-    zeros(&[blocks, BLOCK_TOKENS, kv_heads, head_width], kind, device)
+    match (kind, device.is_cpu()) {
+        (KvKind::Q8, true) => {
+            zeros(&[blocks, kv_heads, value_block::units(head_width)], kind, device)
+        }
+        (KvKind::Q8, false) => bail!("values of 8 bits are for the CPU, not for {device:?}"),
+        _ => zeros(&[blocks, BLOCK_TOKENS, kv_heads, head_width], kind, device),
+    }
 }
 
 /// On a CPU the system gives each page when it is first written, as it does for all memory that is asked
@@ -124,7 +158,7 @@ fn zeros(shape: &[usize], kind: KvKind, device: &Device) -> Result<Tensor> {
     let count = shape.iter().product();
     match kind {
         _ if !device.is_cpu() => Tensor::zeros(shape, kind.dtype(), device),
-        KvKind::K8 | KvKind::F16 => {
+        KvKind::Q8 | KvKind::F16 => {
             let zeros: Vec<f16> = vec![0_u16; count].reinterpret_into();
             Tensor::from_vec(zeros, shape, device)
         }
@@ -178,16 +212,32 @@ struct WriteKv<'a> {
 /// A number that keys and values are kept as.
 trait Kept: Copy + Default {
     fn round(from: &[f32], to: &mut [Self]);
-    /// Writes a key of 8 bits to a place of its block.
-    fn write_rounded(block: &mut [Self], offset: usize, key: &[f32]);
+    /// Writes a key or a value of 8 bits to a place of its block.
+    fn write_rounded<L: Lanes>(
+        l: L,
+        part: Part<'_>,
+        block: &mut [Self],
+        offset: usize,
+        row: &[f32],
+    );
 }
 
 impl Kept for f16 {
     fn round(from: &[f32], to: &mut [f16]) {
         to.convert_from_f32_slice(from);
     }
-    fn write_rounded(block: &mut [f16], offset: usize, key: &[f32]) {
-        key_block::write(block, offset, key);
+    #[inline(always)]
+    fn write_rounded<L: Lanes>(
+        l: L,
+        part: Part<'_>,
+        block: &mut [f16],
+        offset: usize,
+        row: &[f32],
+    ) {
+        match part {
+            Part::Keys(_) => key_block::write(l, block, offset, row),
+            Part::Values => value_block::write(l, block, offset, row),
+        }
     }
 }
 
@@ -195,8 +245,8 @@ impl Kept for f32 {
     fn round(from: &[f32], to: &mut [f32]) {
         to.copy_from_slice(from);
     }
-    fn write_rounded(_: &mut [f32], _: usize, _: &[f32]) {
-        unreachable!("a cache of keys of 8 bits is one of 16-bit units");
+    fn write_rounded<L: Lanes>(_: L, _: Part<'_>, _: &mut [f32], _: usize, _: &[f32]) {
+        unreachable!("a cache of 8 bits is one of 16-bit units");
     }
 }
 
@@ -220,9 +270,14 @@ impl InplaceOp2 for WriteKv<'_> {
         if rows.is_empty() {
             return Ok(());
         }
+        let path = Path::best();
         match cache {
-            CpuStorage::F16(cache) => self.write(&mut cache[start..end], rows, place),
-            CpuStorage::F32(cache) => self.write(&mut cache[start..end], rows, place),
+            CpuStorage::F16(cache) => {
+                launch(path, Writing { op: self, cache: &mut cache[start..end], rows, place });
+            }
+            CpuStorage::F32(cache) => {
+                launch(path, Writing { op: self, cache: &mut cache[start..end], rows, place });
+            }
             _ => bail!("write-kv: the cache is neither f16 nor f32"),
         }
         Ok(())
@@ -244,14 +299,13 @@ impl InplaceOp2 for WriteKv<'_> {
 
 impl WriteKv<'_> {
     /// Width of a head and how keys lie, once the shapes, slots and positions are checked.
-    fn place(&self, cache: &Layout, rows: &Layout, on_cpu: bool) -> Result<(usize, KeyLayout)> {
+    fn place(&self, cache: &Layout, rows: &Layout, on_cpu: bool) -> Result<(usize, KvLayout)> {
         let (count, heads, head_width) = rows.shape().dims3()?;
         let blocks = cache.dims().first().copied().unwrap_or_default();
         let slots = self.slots.len();
         let layout = match self.part {
-            Part::Keys(_) => KeyLayout::of(cache.dims(), heads, head_width, on_cpu),
-            Part::Values => (cache.dims() == [blocks, BLOCK_TOKENS, heads, head_width])
-                .then_some(KeyLayout::ByPosition),
+            Part::Keys(_) => KvLayout::of_keys(cache.dims(), heads, head_width, on_cpu),
+            Part::Values => KvLayout::of_values(cache.dims(), heads, head_width, on_cpu),
         };
         let Some(layout) = layout.filter(|_| count == slots) else {
             bail!("write-kv: {:?} to {slots} slots of {:?}", rows.shape(), cache.shape())
@@ -265,26 +319,39 @@ impl WriteKv<'_> {
         }
         Ok((head_width, layout))
     }
+}
 
-    fn write<T: Kept>(&self, cache: &mut [T], rows: &[f32], place: (usize, KeyLayout)) {
+/// Rows on their way into a cache on the CPU.
+struct Writing<'a, T> {
+    op: &'a WriteKv<'a>,
+    cache: &'a mut [T],
+    rows: &'a [f32],
+    /// Width of a head, and how heads lie.
+    place: (usize, KvLayout),
+}
+
+impl<T: Kept> Kernel for Writing<'_, T> {
+    #[inline(always)]
+    fn run<L: Lanes>(self, l: L) {
+        let Writing { op: WriteKv { slots, part }, cache, rows, place } = self;
         let (head_width, layout) = place;
-        let width = rows.len() / self.slots.len();
+        let width = rows.len() / slots.len();
         let heads = width / head_width;
         let mut turned = vec![0.0; width];
         let mut rounded = vec![T::default(); width];
-        for (row, (from, slot)) in rows.chunks_exact(width).zip(self.slots).enumerate() {
+        for (row, (from, slot)) in rows.chunks_exact(width).zip(*slots).enumerate() {
             let (block, offset) = (*slot as usize / BLOCK_TOKENS, *slot as usize % BLOCK_TOKENS);
             let mut from = from;
-            if let Part::Keys(Some(Turn { positions, table })) = self.part {
+            if let Part::Keys(Some(Turn { positions, table })) = part {
                 turned.copy_from_slice(from);
                 turn_row(&mut turned, head_width, positions[row], table);
                 from = &turned;
             }
             match layout {
-                KeyLayout::ByPosition => {
+                KvLayout::ByPosition => {
                     T::round(from, &mut cache[*slot as usize * width..][..width]);
                 }
-                KeyLayout::ByElement => {
+                KvLayout::ByElement => {
                     T::round(from, &mut rounded);
                     let block = &mut cache[block * BLOCK_TOKENS * width..][..BLOCK_TOKENS * width];
                     let elements = block.as_chunks_mut::<BLOCK_TOKENS>().0;
@@ -292,11 +359,16 @@ impl WriteKv<'_> {
                         to[offset] = *element;
                     }
                 }
-                KeyLayout::Rounded => {
-                    let units = key_block::units(head_width);
+                KvLayout::Rounded => {
+                    let units = match part {
+                        Part::Keys(_) => key_block::units(head_width),
+                        Part::Values => value_block::units(head_width),
+                    };
                     let block = &mut cache[block * heads * units..][..heads * units];
                     let heads = block.chunks_exact_mut(units).zip(from.chunks_exact(head_width));
-                    heads.for_each(|(block, key)| T::write_rounded(block, offset, key));
+                    for (block, row) in heads {
+                        T::write_rounded(l, *part, block, offset, row);
+                    }
                 }
             }
         }
@@ -347,7 +419,7 @@ mod tests {
         let table =
             RopeTable::new(RopeStyle::Interleaved, 64, 1e4, &RopeScaling::None, 100).unwrap();
         let [turned, before] =
-            [(); 2].map(|()| key_cache(3, 2, 64, KvKind::K8, &Device::Cpu).unwrap());
+            [(); 2].map(|()| key_cache(3, 2, 64, KvKind::Q8, &Device::Cpu).unwrap());
         let rows = Tensor::randn(0.0_f32, 1.0, (3, 2, 64), &Device::Cpu).unwrap();
         let (positions, slots) = ([7, 99, 0], [95, 0, 33]);
         let turn = Turn { positions: &positions, table: &table };
@@ -358,7 +430,7 @@ mod tests {
             flat(&turned).iter().map(|x| x.to_bits()).eq(flat(&before).iter().map(|x| x.to_bits()));
         assert!(same);
         assert!(flat(&turned).iter().any(|x| *x != f16::ZERO));
-        assert_eq!(KvKind::K8.block_bytes(2, 64), 2 * 64 * (34 + 64));
+        assert_eq!(KvKind::Q8.block_bytes(2, 64), 2 * (64 * 34 + 32 * 66));
     }
 
     #[test]

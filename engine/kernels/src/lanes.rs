@@ -99,6 +99,8 @@ pub(crate) trait Lanes: Copy + Send + Sync {
     fn max(self, a: Self::F, b: Self::F) -> Self::F;
     /// `if a < b { a } else { b }`
     fn min(self, a: Self::F, b: Self::F) -> Self::F;
+    /// Lane `i` gets lane `i ^ DISTANCE`; 1, 2, 4 or 8.
+    fn swap<const DISTANCE: usize>(self, x: Self::F) -> Self::F;
     /// The float whose bits are `(bits(x) + 127) << 23`: two to the power that the low bits of `x` hold.
     fn power_of_two(self, x: Self::F) -> Self::F;
     fn to_float(self, x: Self::I) -> Self::F;

@@ -39,6 +39,7 @@ mod soft_cap;
 mod softmax;
 mod storage;
 mod threads;
+mod value_block;
 mod weight_kind;
 
 pub use activations::Activations;
@@ -73,13 +74,13 @@ pub fn numerics_class(
 ) -> &'static str {
     let flash = cfg!(feature = "flash-attn");
     match (device.is_cpu(), kv, activations) {
-        (true, KvKind::K8, Activations::Int8) => "cpu-v2-k8",
+        (true, KvKind::Q8, Activations::Int8) => "cpu-v3-q8",
         (true, KvKind::F16, Activations::Int8) => "cpu-v2-f16",
         (true, KvKind::F32, Activations::Int8) => "cpu-v2-f32",
-        (true, KvKind::K8, Activations::F32) => "cpu-v2-k8-f32act",
+        (true, KvKind::Q8, Activations::F32) => "cpu-v3-q8-f32act",
         (true, KvKind::F16, Activations::F32) => "cpu-v2-f16-f32act",
         (true, KvKind::F32, Activations::F32) => "cpu-v2-f32-f32act",
-        (false, KvKind::K8, _) => "none: keys of 8 bits are for the CPU",
+        (false, KvKind::Q8, _) => "none: keys and values of 8 bits are for the CPU",
         (false, KvKind::F16, _) if flash => "cuda-v2-f16-flash-unpinned",
         (false, KvKind::F16, _) => "cuda-v2-f16-unpinned",
         (false, KvKind::F32, _) => "cuda-v2-f32-unpinned",

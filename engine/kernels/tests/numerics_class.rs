@@ -56,9 +56,9 @@ fn attention(kind: KvKind, window: Option<u32>, softcap: Option<f32>) -> Tensor 
 }
 
 #[test]
-fn the_bits_of_version_2() {
+fn the_bits_of_this_version() {
     assert_eq!(numerics_class(&Device::Cpu, KvKind::F16, Activations::Int8), "cpu-v2-f16");
-    assert_eq!(numerics_class(&Device::Cpu, KvKind::K8, Activations::Int8), "cpu-v2-k8");
+    assert_eq!(numerics_class(&Device::Cpu, KvKind::Q8, Activations::Int8), "cpu-v3-q8");
     assert_eq!(numerics_class(&Device::Cpu, KvKind::F16, Activations::F32), "cpu-v2-f16-f32act");
     let (x, y) = (numbers(&[4, 100], 7), numbers(&[4, 100], 8));
     let weight = y.narrow(0, 0, 1).unwrap().squeeze(0).unwrap();
@@ -109,7 +109,7 @@ fn the_bits_of_version_2() {
         ("rope factors", turned(RopeStyle::Halves, factors)),
         ("attention f16", attention(KvKind::F16, None, None)),
         ("attention f32", attention(KvKind::F32, None, None)),
-        ("attention k8", attention(KvKind::K8, None, None)),
+        ("attention q8", attention(KvKind::Q8, None, None)),
         ("attention window", attention(KvKind::F16, Some(100), None)),
         ("attention cap", attention(KvKind::F16, None, Some(2.0))),
     ];
@@ -149,7 +149,7 @@ rope yarn 78bc77aae1c99165
 rope factors c70f8793384d93e1
 attention f16 29872c62450bb542
 attention f32 5f26e6b17b34dfa8
-attention k8 99b8e27017bba444
+attention q8 0836dcac9adb1c1f
 attention window 4649e68dc06a0f5d
 attention cap f482dbb9eb79ebad
 ";

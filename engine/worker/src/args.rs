@@ -29,7 +29,7 @@ pub struct WorkerArgs {
     /// Memory of the KV cache, in bytes
     #[arg(long, default_value_t = 256 << 20)]
     pub kv_bytes: u64,
-    /// Type of keys and values: k8 on a CPU and f16 on a GPU unless something else is asked for;
+    /// Type of keys and values: q8 on a CPU and f16 on a GPU unless something else is asked for;
     /// f32 takes twice the memory of f16 and is for finding faults
     #[arg(long, value_enum)]
     pub kv_type: Option<KvType>,
@@ -75,7 +75,7 @@ pub struct WorkerArgs {
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum KvType {
     /// Keys of 8 bits, values of 16-bit floats; on a CPU.
-    K8,
+    Q8,
     /// 16-bit floats.
     F16,
     /// 32-bit floats.
@@ -85,7 +85,7 @@ pub enum KvType {
 impl From<KvType> for KvKind {
     fn from(kind: KvType) -> Self {
         match kind {
-            KvType::K8 => Self::K8,
+            KvType::Q8 => Self::Q8,
             KvType::F16 => Self::F16,
             KvType::F32 => Self::F32,
         }

@@ -1,5 +1,7 @@
 //! One task: some rows of a sequence and the query heads that share one head of keys and values.
 
+use std::ops::RangeInclusive;
+
 use half::f16;
 
 use crate::activations::Block;
@@ -11,8 +13,11 @@ use crate::path::Kernel;
 use crate::shared_rows::SharedRows;
 use crate::soft_cap::cap_all;
 use crate::softmax::exponentials;
+use crate::value_block::{self, ValueBlock};
 
-use super::tile::{Query, WORTH_FLOATS, add_values, score, score_rounded, to_floats};
+use super::rounded::{add_rounded, score_rounded};
+use super::scratch::{Partial, Scores, Scratch, Tile};
+use super::tile::{Query, WORTH_FLOATS, add_values, score, to_floats};
 use super::{AttentionOptions, AttentionRow};
 
 /// Positions whose partial result is computed by itself.
@@ -26,19 +31,21 @@ pub(super) struct Heads {
     pub(super) width: usize,
 }
 
-/// Keys and values of one layer; values are (blocks, 32, kv heads, width).
+/// Keys and values of one layer.
 #[derive(Clone, Copy)]
-pub(super) struct Cache<'a, T> {
-    pub(super) k: Keys<'a, T>,
-    pub(super) v: &'a [T],
-}
-
-#[derive(Clone, Copy)]
-pub(super) enum Keys<'a, T> {
-    /// (blocks, kv heads, width, 32)
-    Floats(&'a [T]),
-    /// (blocks, kv heads, units of a block of keys)
-    Rounded(&'a [f16]),
+pub(super) enum Cache<'a, T> {
+    Floats {
+        /// (blocks, kv heads, width, 32)
+        k: &'a [T],
+        /// (blocks, 32, kv heads, width)
+        v: &'a [T],
+    },
+    Rounded {
+        /// (blocks, kv heads, units of a block of keys)
+        k: &'a [f16],
+        /// (blocks, kv heads, units of a block of values)
+        v: &'a [f16],
+    },
 }
 
 /// A number that keys and values are kept as.
@@ -74,73 +81,77 @@ pub(super) struct Task<'a, T> {
     pub(super) out: &'a SharedRows<'a>,
 }
 
-/// The state of one query: largest score, sum of exponentials. The weighted values are beside it.
-#[derive(Clone, Copy)]
-struct Partial {
-    largest: f32,
-    sum: f32,
-}
-
 impl<T: CacheElement> Kernel for Task<'_, T> {
     #[inline(always)]
     fn run<L: Lanes>(self, l: L) {
-        let width = self.heads.width;
-        let queries = self.queries();
-        let rounded = self.rounded(&queries);
-        let groups = rounded.len() / queries.len().max(1);
-        let mut scores = vec![[0.0; SPAN]; queries.len()];
-        let mut values = vec![0.0; queries.len() * width];
-        let mut merged = vec![0.0; queries.len() * width];
-        let mut partials = vec![None; queries.len()];
-        let mut fresh = vec![Partial { largest: 0.0, sum: 0.0 }; queries.len()];
-        let mut tile = vec![0.0; BLOCK_TOKENS * width];
-
-        let low = queries.first().map_or(0, |query| query.first);
-        let last = queries.last().map_or(0, |query| query.count - 1);
+        let mut scratch = Scratch::take();
+        self.gather_queries(&mut scratch.queries);
+        self.round_queries(l, &scratch.queries, &mut scratch.rounded);
+        scratch.fit(self.kept());
+        let low = scratch.queries.first().map_or(0, |query| query.first);
+        let last = scratch.queries.last().map_or(0, |query| query.count - 1);
         for span in low / SPAN..=last / SPAN {
             let first = span * SPAN;
             let blocks = first.max(low) / BLOCK_TOKENS..=last.min(first + SPAN - 1) / BLOCK_TOKENS;
-            for block in blocks.clone() {
-                let active = active(&queries, block * BLOCK_TOKENS, BLOCK_TOKENS);
-                if active.is_empty() {
-                    continue;
-                }
-                let at = block * BLOCK_TOKENS - first;
-                let queries = &queries[active.clone()];
-                let rounded = &rounded[active.start * groups..active.end * groups];
-                self.score(l, block, (queries, rounded), at, &mut scores[active], &mut tile);
-            }
-            let active = active(&queries, first, SPAN);
-            for i in active.clone() {
-                let seen = &mut scores[i][..(queries[i].count - first).min(SPAN)];
-                limit(l, self.options.softcap, queries[i].first.saturating_sub(first), seen);
-                let (largest, sum) = exponentials(l, seen);
-                fresh[i] = Partial { largest, sum };
-            }
-            values[active.start * width..active.end * width].fill(0.0);
-            for block in blocks {
-                let start = block * BLOCK_TOKENS;
-                let active = self::active(&queries, start, BLOCK_TOKENS);
-                if active.is_empty() {
-                    continue;
-                }
-                let weights = Weights { scores: &scores[active.clone()], at: start - first };
-                let values = &mut values[active.start * width..active.end * width];
-                self.add_values(l, block, &queries[active], weights, values, &mut tile);
-            }
-            for i in active {
-                let at = i * width..(i + 1) * width;
-                merge(l, &mut partials[i], &mut merged[at.clone()], fresh[i], &values[at]);
-            }
+            self.span(l, first, blocks, &mut scratch);
         }
-        self.write(&queries, &partials, &mut merged);
+        self.write(l, &mut scratch);
+        scratch.put_back();
+    }
+}
+
+impl<T: CacheElement> Task<'_, T> {
+    /// The positions from `first` on, as many as a span has, as far as `blocks` reach.
+    #[inline(always)]
+    fn span<L: Lanes>(
+        &self,
+        l: L,
+        first: usize,
+        blocks: RangeInclusive<usize>,
+        scratch: &mut Scratch,
+    ) {
+        let width = self.kept();
+        let Scratch { queries, rounded, scores, values, merged, partials, fresh, tile } = scratch;
+        let groups = rounded.len() / queries.len().max(1);
+        for block in blocks.clone() {
+            let active = active(queries, block * BLOCK_TOKENS, BLOCK_TOKENS);
+            if active.is_empty() {
+                continue;
+            }
+            let at = block * BLOCK_TOKENS - first;
+            let queries = &queries[active.clone()];
+            let rounded = &rounded[active.start * groups..active.end * groups];
+            self.score(l, block, (queries, rounded), at, &mut scores[active], tile);
+        }
+        let active = active(queries, first, SPAN);
+        for i in active.clone() {
+            let seen = &mut scores[i][..(queries[i].count - first).min(SPAN)];
+            limit(l, self.options.softcap, queries[i].first.saturating_sub(first), seen);
+            let (largest, sum) = exponentials(l, seen);
+            fresh[i] = Partial { largest, sum };
+        }
+        values[active.start * width..active.end * width].fill(0.0);
+        for block in blocks {
+            let start = block * BLOCK_TOKENS;
+            let active = self::active(queries, start, BLOCK_TOKENS);
+            if active.is_empty() {
+                continue;
+            }
+            let weights = Weights { scores: &scores[active.clone()], at: start - first };
+            let values = &mut values[active.start * width..active.end * width];
+            self.add_values(l, block, &queries[active], weights, values, tile);
+        }
+        for i in active {
+            let at = i * width..(i + 1) * width;
+            merge(l, &mut partials[i], &mut merged[at.clone()], fresh[i], &values[at]);
+        }
     }
 }
 
 /// The exponentials of one block for some queries.
 #[derive(Clone, Copy)]
 pub(super) struct Weights<'a> {
-    pub(super) scores: &'a [[f32; SPAN]],
+    pub(super) scores: &'a [Scores],
     /// Where the block begins in the span.
     pub(super) at: usize,
 }
@@ -148,7 +159,7 @@ pub(super) struct Weights<'a> {
 /// The queries that attend to one of the `count` positions from `from` on. They are sorted by position,
 /// and so are the beginnings of their windows: these are neighbours.
 #[inline(always)]
-fn active(queries: &[Query<'_>], from: usize, count: usize) -> std::ops::Range<usize> {
+fn active(queries: &[Query], from: usize, count: usize) -> std::ops::Range<usize> {
     let start = queries.partition_point(|query| query.count <= from);
     let end = queries.partition_point(|query| query.first < from + count);
     start..end.max(start)
@@ -165,18 +176,27 @@ fn limit<L: Lanes>(l: L, softcap: Option<f32>, begin: usize, scores: &mut [f32])
 }
 
 impl<'a, T: CacheElement> Task<'a, T> {
+    /// Elements of a value as it is kept.
+    #[inline(always)]
+    fn kept(&self) -> usize {
+        match self.cache {
+            Cache::Floats { .. } => self.heads.width,
+            Cache::Rounded { .. } => value_block::kept(self.heads.width),
+        }
+    }
+
     /// The queries of all rows, by position.
     #[inline(always)]
-    fn queries(&self) -> Vec<Query<'a>> {
+    fn gather_queries(&self, all: &mut Vec<Query>) {
         let Heads { queries, keys, width } = self.heads;
         let share = queries / keys;
-        let mut all = Vec::with_capacity(self.rows.len() * share);
+        all.clear();
         for (i, row) in self.rows.iter().enumerate() {
             for head in self.kv_head * share..(self.kv_head + 1) * share {
                 let row_in_batch = self.first_row + i;
                 let at = (row_in_batch * queries + head) * width;
                 all.push(Query {
-                    vector: &self.q[at..at + width],
+                    at,
                     first: self.options.first(row.position) as usize,
                     count: row.position as usize + 1,
                     row: row_in_batch,
@@ -185,23 +205,20 @@ impl<'a, T: CacheElement> Task<'a, T> {
             }
         }
         all.sort_by_key(|query| query.count);
-        all
     }
 
     /// The queries as integers, where the keys are: query by query, 32 elements a block.
     #[inline(always)]
-    fn rounded(&self, queries: &[Query<'_>]) -> Vec<Block> {
-        if matches!(self.cache.k, Keys::Floats(_)) {
-            return Vec::new();
+    fn round_queries<L: Lanes>(&self, l: L, queries: &[Query], rounded: &mut Vec<Block>) {
+        rounded.clear();
+        if matches!(self.cache, Cache::Floats { .. }) {
+            return;
         }
-        let groups = key_block::groups(self.heads.width);
-        let mut rounded = Vec::with_capacity(queries.len() * groups);
         for query in queries {
-            for part in query.vector.chunks(32) {
-                rounded.push(key_block::round(part));
+            for part in self.q[query.at..][..self.heads.width].chunks(32) {
+                rounded.push(key_block::round(l, part));
             }
         }
-        rounded
     }
 
     /// Scores of a block of keys.
@@ -210,28 +227,29 @@ impl<'a, T: CacheElement> Task<'a, T> {
         &self,
         l: L,
         block: usize,
-        (queries, rounded): (&[Query<'_>], &[Block]),
+        (queries, rounded): (&[Query], &[Block]),
         at: usize,
-        scores: &mut [[f32; SPAN]],
-        tile: &mut [f32],
+        scores: &mut [Scores],
+        tile: &mut Tile,
     ) {
         let Heads { keys: heads, width, .. } = self.heads;
         let place = self.table[block] as usize * heads + self.kv_head;
         let scale = self.options.scale;
-        let keys = match self.cache.k {
-            Keys::Floats(keys) => &keys[place * width * BLOCK_TOKENS..][..width * BLOCK_TOKENS],
-            Keys::Rounded(keys) => {
+        let keys = match self.cache {
+            Cache::Floats { k, .. } => &k[place * width * BLOCK_TOKENS..][..width * BLOCK_TOKENS],
+            Cache::Rounded { k, .. } => {
                 let units = key_block::units(width);
-                let keys = KeyBlock::new(&keys[place * units..][..units]);
+                let keys = KeyBlock::new(&k[place * units..][..units]);
                 let scale = scale * key_block::SPREAD_SCALE;
                 return score_rounded(l, keys, rounded, scale, at, scores);
             }
         };
+        let tile = &mut tile.floats[..];
         if queries.len() < WORTH_FLOATS {
-            return score(l, keys, queries, scale, at, scores);
+            return score(l, keys, (self.q, queries), scale, at, scores);
         }
         to_floats(l, keys, tile);
-        score(l, tile, queries, scale, at, scores);
+        score(l, tile, (self.q, queries), scale, at, scores);
     }
 
     /// Adds the values of a block.
@@ -240,17 +258,28 @@ impl<'a, T: CacheElement> Task<'a, T> {
         &self,
         l: L,
         block: usize,
-        queries: &[Query<'_>],
+        queries: &[Query],
         weights: Weights<'_>,
         values: &mut [f32],
-        tile: &mut [f32],
+        tile: &mut Tile,
     ) {
         let Heads { keys: heads, width, .. } = self.heads;
-        let stride = heads * width;
-        let start = self.table[block] as usize * BLOCK_TOKENS * stride + self.kv_head * width;
-        let from = &self.cache.v[start..][..(BLOCK_TOKENS - 1) * stride + width];
-        let rows = Strided { from, stride, width };
         let position = block * BLOCK_TOKENS;
+        let place = self.table[block] as usize;
+        let cache = match self.cache {
+            Cache::Floats { v, .. } => v,
+            Cache::Rounded { v, .. } => {
+                let units = value_block::units(width);
+                let block = ValueBlock::new(&v[(place * heads + self.kv_head) * units..][..units]);
+                let rounded = &mut tile.weights;
+                return add_rounded(l, block, queries, position, weights, rounded, values);
+            }
+        };
+        let stride = heads * width;
+        let start = place * BLOCK_TOKENS * stride + self.kv_head * width;
+        let from = &cache[start..][..(BLOCK_TOKENS - 1) * stride + width];
+        let rows = Strided { from, stride, width };
+        let tile = &mut tile.floats[..];
         if queries.len() < WORTH_FLOATS {
             return add_values(l, rows, queries, position, weights, values);
         }
@@ -262,11 +291,16 @@ impl<'a, T: CacheElement> Task<'a, T> {
     }
 
     #[inline(always)]
-    fn write(&self, queries: &[Query<'_>], partials: &[Option<Partial>], values: &mut [f32]) {
+    fn write<L: Lanes>(&self, l: L, scratch: &mut Scratch) {
         let width = self.heads.width;
+        let Scratch { queries, partials, merged: values, .. } = scratch;
+        if matches!(self.cache, Cache::Rounded { .. }) {
+            value_block::gather(l, values);
+        }
         for ((query, partial), values) in
-            queries.iter().zip(partials).zip(values.chunks_exact_mut(width))
+            queries.iter().zip(&*partials).zip(values.chunks_exact_mut(self.kept()))
         {
+            let values = &mut values[..width];
             let partial = partial.expect("every row attends at least to its own position");
             for value in values.iter_mut() {
                 *value /= partial.sum;

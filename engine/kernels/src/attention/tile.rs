@@ -2,17 +2,17 @@
 
 use std::ops::Range;
 
-use crate::activations::Block;
-use crate::key_block::KeyBlock;
 use crate::kv_cache::BLOCK_TOKENS;
-use crate::lanes::{FullBytes, LANES, Lanes};
+use crate::lanes::{LANES, Lanes};
 
-use super::span::{CacheElement, SPAN, Strided, Weights};
+use super::scratch::Scores;
+use super::span::{CacheElement, Strided, Weights};
 
 /// One head of one row.
 #[derive(Clone, Copy)]
-pub(super) struct Query<'a> {
-    pub(super) vector: &'a [f32],
+pub(super) struct Query {
+    /// Where its elements begin among all queries of the batch.
+    pub(super) at: usize,
     /// Where its window begins: the first position that it attends to.
     pub(super) first: usize,
     /// One more than the last position that it attends to, its own.
@@ -40,14 +40,14 @@ pub(super) fn to_floats<L: Lanes, T: CacheElement>(l: L, from: &[T], to: &mut [f
 pub(super) fn score<L: Lanes, T: CacheElement>(
     l: L,
     keys: &[T],
-    queries: &[Query<'_>],
+    queries: (&[f32], &[Query]),
     scale: f32,
     at: usize,
-    scores: &mut [[f32; SPAN]],
+    scores: &mut [Scores],
 ) {
     let mut first = 0;
-    while first < queries.len() {
-        first += match queries.len() - first {
+    while first < scores.len() {
+        first += match scores.len() - first {
             4.. => score_some::<L, T, 4>(l, keys, queries, scale, at, scores, first),
             3 => score_some::<L, T, 3>(l, keys, queries, scale, at, scores, first),
             2 => score_some::<L, T, 2>(l, keys, queries, scale, at, scores, first),
@@ -60,14 +60,16 @@ pub(super) fn score<L: Lanes, T: CacheElement>(
 fn score_some<L: Lanes, T: CacheElement, const Q: usize>(
     l: L,
     keys: &[T],
-    queries: &[Query<'_>],
+    queries: (&[f32], &[Query]),
     scale: f32,
     at: usize,
-    scores: &mut [[f32; SPAN]],
+    scores: &mut [Scores],
     first: usize,
 ) -> usize {
+    let (vectors, queries) = queries;
     let columns = keys.as_chunks::<BLOCK_TOKENS>().0;
-    let q: [&[f32]; Q] = std::array::from_fn(|i| &queries[first + i].vector[..columns.len()]);
+    let q: [&[f32]; Q] =
+        std::array::from_fn(|i| &vectors[queries[first + i].at..][..columns.len()]);
     let mut sums = [[l.splat(0.0); BLOCK_TOKENS / LANES]; Q];
     for (i, column) in columns.iter().enumerate() {
         let halves = column.as_chunks::<LANES>().0;
@@ -87,78 +89,6 @@ fn score_some<L: Lanes, T: CacheElement, const Q: usize>(
     Q
 }
 
-/// The same of a block of keys of 8 bits: `rounded` are the queries, each of so many blocks as a key has
-/// groups.
-///
-/// Order: for each 32 elements, ascending: the exact integer product, times the product of the two
-/// scales, added with one rounding; then the scale.
-#[inline(always)]
-pub(super) fn score_rounded<L: Lanes>(
-    l: L,
-    keys: KeyBlock<'_>,
-    rounded: &[Block],
-    scale: f32,
-    at: usize,
-    scores: &mut [[f32; SPAN]],
-) {
-    let groups = rounded.len() / scores.len();
-    for tile in 0..BLOCK_TOKENS / LANES {
-        let at = at + tile * LANES;
-        let mut first = 0;
-        while first < scores.len() {
-            let left = scores.len() - first;
-            let rounded = &rounded[first * groups..];
-            let scores = &mut scores[first..];
-            first += match left {
-                8.. if L::ROWS_MAX >= 8 => {
-                    score_tile::<L, 8>(l, keys, tile, rounded, scale, at, scores)
-                }
-                4.. if L::ROWS_MAX >= 4 => {
-                    score_tile::<L, 4>(l, keys, tile, rounded, scale, at, scores)
-                }
-                3.. if L::ROWS_MAX >= 3 => {
-                    score_tile::<L, 3>(l, keys, tile, rounded, scale, at, scores)
-                }
-                _ => score_tile::<L, 1>(l, keys, tile, rounded, scale, at, scores),
-            };
-        }
-    }
-}
-
-#[inline(always)]
-fn score_tile<L: Lanes, const Q: usize>(
-    l: L,
-    keys: KeyBlock<'_>,
-    tile: usize,
-    rounded: &[Block],
-    scale: f32,
-    at: usize,
-    scores: &mut [[f32; SPAN]],
-) -> usize {
-    let groups = keys.groups();
-    let rounded = &rounded[..Q * groups];
-    let mut sums = [l.splat(0.0); Q];
-    for (group, (lines, scales)) in keys.tile(tile).enumerate() {
-        let mut quads = [&rounded[group].quads; Q];
-        let mut starts = [&rounded[group].starts; Q];
-        for q in 1..Q {
-            let block = &rounded[q * groups + group];
-            (quads[q], starts[q]) = (&block.quads, &block.starts);
-        }
-        let dots = l.dot::<FullBytes, 1, Q>(lines, quads, starts);
-        let scales = l.load_f16(scales);
-        for q in 0..Q {
-            let scale = l.mul(scales, l.splat(rounded[q * groups + group].scale));
-            sums[q] = l.fma(l.to_float(dots[q][0]), scale, sums[q]);
-        }
-    }
-    for q in 0..Q {
-        let out = scores[q][at..].first_chunk_mut::<LANES>().expect("16 positions of a span");
-        l.store(l.mul(sums[q], l.splat(scale)), out);
-    }
-    Q
-}
-
 /// Adds the values of a block, weighted, to the values of each query.
 ///
 /// `start` is the absolute position of the block. Positions after a query's own and before its window
@@ -168,13 +98,13 @@ fn score_tile<L: Lanes, const Q: usize>(
 pub(super) fn add_values<L: Lanes, T: CacheElement>(
     l: L,
     block: Strided<'_, T>,
-    queries: &[Query<'_>],
+    queries: &[Query],
     start: usize,
     weights: Weights<'_>,
     values: &mut [f32],
 ) {
     let seen = |i: usize| {
-        let query: &Query<'_> = &queries[i];
+        let query: &Query = &queries[i];
         query.first.saturating_sub(start)..(query.count - start).min(BLOCK_TOKENS)
     };
     let mut first = 0;

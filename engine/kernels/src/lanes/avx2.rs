@@ -158,6 +158,26 @@ impl Lanes for Avx2 {
         unsafe { [_mm256_min_ps(a[0], b[0]), _mm256_min_ps(a[1], b[1])] }
     }
     #[inline(always)]
+    fn swap<const DISTANCE: usize>(self, [low, high]: Pair) -> Pair {
+        // SAFETY: token.
+        unsafe {
+            match DISTANCE {
+                1 => [
+                    _mm256_permute_ps::<0b10_11_00_01>(low),
+                    _mm256_permute_ps::<0b10_11_00_01>(high),
+                ],
+                2 => [
+                    _mm256_permute_ps::<0b01_00_11_10>(low),
+                    _mm256_permute_ps::<0b01_00_11_10>(high),
+                ],
+                4 => {
+                    [_mm256_permute2f128_ps::<1>(low, low), _mm256_permute2f128_ps::<1>(high, high)]
+                }
+                _ => [high, low],
+            }
+        }
+    }
+    #[inline(always)]
     fn power_of_two(self, x: Pair) -> Pair {
         // SAFETY: token.
         unsafe {

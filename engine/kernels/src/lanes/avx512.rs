@@ -113,6 +113,18 @@ impl Lanes for Avx512 {
         unsafe { _mm512_min_ps(a, b) }
     }
     #[inline(always)]
+    fn swap<const DISTANCE: usize>(self, x: __m512) -> __m512 {
+        // SAFETY: token.
+        unsafe {
+            match DISTANCE {
+                1 => _mm512_permute_ps::<0b10_11_00_01>(x),
+                2 => _mm512_permute_ps::<0b01_00_11_10>(x),
+                4 => _mm512_shuffle_f32x4::<0b10_11_00_01>(x, x),
+                _ => _mm512_shuffle_f32x4::<0b01_00_11_10>(x, x),
+            }
+        }
+    }
+    #[inline(always)]
     fn power_of_two(self, x: __m512) -> __m512 {
         // SAFETY: token.
         unsafe {
@@ -156,10 +168,17 @@ impl Lanes for Avx512 {
                     let x = _mm512_set1_epi32(quads[row][group]);
                     first = _mm512_dpbusd_epi32(first, codes[group], x);
                     let x = _mm512_set1_epi32(quads[row][group + 4]);
-                    second = _mm512_dpbusd_epi32(second, codes[group + 4], x);
+                    // many rows keep the unit busy with one sum each
+                    if SUBS == 1 && R >= 4 {
+                        first = _mm512_dpbusd_epi32(first, codes[group + 4], x);
+                    } else {
+                        second = _mm512_dpbusd_epi32(second, codes[group + 4], x);
+                    }
                 }
                 if SUBS == 2 {
                     sums[row] = [first, second];
+                } else if R >= 4 {
+                    sums[row][0] = first;
                 } else {
                     sums[row][0] = _mm512_add_epi32(first, second);
                 }

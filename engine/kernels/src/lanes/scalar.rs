@@ -69,6 +69,10 @@ impl Lanes for Scalar {
         each(a, b, |a, b| if a < b { a } else { b })
     }
     #[inline(always)]
+    fn swap<const DISTANCE: usize>(self, x: Array) -> Array {
+        std::array::from_fn(|i| x[i ^ DISTANCE])
+    }
+    #[inline(always)]
     fn power_of_two(self, x: Array) -> Array {
         x.map(|x| f32::from_bits(x.to_bits().wrapping_add(127) << 23))
     }
