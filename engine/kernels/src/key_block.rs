@@ -52,8 +52,14 @@ pub(crate) fn round<L: Lanes>(l: L, part: &[f32]) -> Block {
 /// distances of 1, 2, 4, 8 and 16.
 #[inline(always)]
 pub(crate) fn spread<L: Lanes>(l: L, part: &[f32]) -> [f32; 32] {
-    let mut elements = [0.0; 32];
-    elements[..part.len()].copy_from_slice(part);
+    let mut elements = match part.first_chunk() {
+        Some(whole) => *whole,
+        None => {
+            let mut elements = [0.0; 32];
+            elements[..part.len()].copy_from_slice(part);
+            elements
+        }
+    };
     let (halves, _) = elements.as_chunks_mut::<LANES>();
     let [mut first, mut second] = [l.load(&halves[0]), l.load(&halves[1])];
     (first, second) = (stage::<L, 1>(l, first), stage::<L, 1>(l, second));

@@ -5,17 +5,16 @@
 //! order in which scores are summed, so that nobody has to turn keys at every reading. Keys and values of
 //! 8 bits are blocks of `key_block.rs` and of `value_block.rs`.
 
+mod writing;
+
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
 use candle_core::{CpuStorage, DType, Device, InplaceOp2, Layout, Result, Tensor, bail};
 use half::f16;
-use half::slice::HalfFloatSliceExt;
 use half::vec::HalfBitsVecExt;
 
 use crate::key_block;
-use crate::lanes::Lanes;
-use crate::path::{Kernel, Path, launch};
-use crate::rope::{RopeTable, rope, turn_row};
+use crate::rope::{RopeTable, rope};
 use crate::storage::contiguous;
 use crate::value_block;
 
@@ -209,47 +208,6 @@ struct WriteKv<'a> {
     part: Part<'a>,
 }
 
-/// A number that keys and values are kept as.
-trait Kept: Copy + Default {
-    fn round(from: &[f32], to: &mut [Self]);
-    /// Writes a key or a value of 8 bits to a place of its block.
-    fn write_rounded<L: Lanes>(
-        l: L,
-        part: Part<'_>,
-        block: &mut [Self],
-        offset: usize,
-        row: &[f32],
-    );
-}
-
-impl Kept for f16 {
-    fn round(from: &[f32], to: &mut [f16]) {
-        to.convert_from_f32_slice(from);
-    }
-    #[inline(always)]
-    fn write_rounded<L: Lanes>(
-        l: L,
-        part: Part<'_>,
-        block: &mut [f16],
-        offset: usize,
-        row: &[f32],
-    ) {
-        match part {
-            Part::Keys(_) => key_block::write(l, block, offset, row),
-            Part::Values => value_block::write(l, block, offset, row),
-        }
-    }
-}
-
-impl Kept for f32 {
-    fn round(from: &[f32], to: &mut [f32]) {
-        to.copy_from_slice(from);
-    }
-    fn write_rounded<L: Lanes>(_: L, _: Part<'_>, _: &mut [f32], _: usize, _: &[f32]) {
-        unreachable!("a cache of 8 bits is one of 16-bit units");
-    }
-}
-
 impl InplaceOp2 for WriteKv<'_> {
     fn name(&self) -> &'static str {
         "write-kv"
@@ -270,14 +228,9 @@ impl InplaceOp2 for WriteKv<'_> {
         if rows.is_empty() {
             return Ok(());
         }
-        let path = Path::best();
         match cache {
-            CpuStorage::F16(cache) => {
-                launch(path, Writing { op: self, cache: &mut cache[start..end], rows, place });
-            }
-            CpuStorage::F32(cache) => {
-                launch(path, Writing { op: self, cache: &mut cache[start..end], rows, place });
-            }
+            CpuStorage::F16(cache) => self.write(&mut cache[start..end], rows, place),
+            CpuStorage::F32(cache) => self.write(&mut cache[start..end], rows, place),
             _ => bail!("write-kv: the cache is neither f16 nor f32"),
         }
         Ok(())
@@ -318,60 +271,6 @@ impl WriteKv<'_> {
             table.check(count, head_width, positions)?;
         }
         Ok((head_width, layout))
-    }
-}
-
-/// Rows on their way into a cache on the CPU.
-struct Writing<'a, T> {
-    op: &'a WriteKv<'a>,
-    cache: &'a mut [T],
-    rows: &'a [f32],
-    /// Width of a head, and how heads lie.
-    place: (usize, KvLayout),
-}
-
-impl<T: Kept> Kernel for Writing<'_, T> {
-    #[inline(always)]
-    fn run<L: Lanes>(self, l: L) {
-        let Writing { op: WriteKv { slots, part }, cache, rows, place } = self;
-        let (head_width, layout) = place;
-        let width = rows.len() / slots.len();
-        let heads = width / head_width;
-        let mut turned = vec![0.0; width];
-        let mut rounded = vec![T::default(); width];
-        for (row, (from, slot)) in rows.chunks_exact(width).zip(*slots).enumerate() {
-            let (block, offset) = (*slot as usize / BLOCK_TOKENS, *slot as usize % BLOCK_TOKENS);
-            let mut from = from;
-            if let Part::Keys(Some(Turn { positions, table })) = part {
-                turned.copy_from_slice(from);
-                turn_row(&mut turned, head_width, positions[row], table);
-                from = &turned;
-            }
-            match layout {
-                KvLayout::ByPosition => {
-                    T::round(from, &mut cache[*slot as usize * width..][..width]);
-                }
-                KvLayout::ByElement => {
-                    T::round(from, &mut rounded);
-                    let block = &mut cache[block * BLOCK_TOKENS * width..][..BLOCK_TOKENS * width];
-                    let elements = block.as_chunks_mut::<BLOCK_TOKENS>().0;
-                    for (to, element) in elements.iter_mut().zip(&rounded) {
-                        to[offset] = *element;
-                    }
-                }
-                KvLayout::Rounded => {
-                    let units = match part {
-                        Part::Keys(_) => key_block::units(head_width),
-                        Part::Values => value_block::units(head_width),
-                    };
-                    let block = &mut cache[block * heads * units..][..heads * units];
-                    let heads = block.chunks_exact_mut(units).zip(from.chunks_exact(head_width));
-                    for (block, row) in heads {
-                        T::write_rounded(l, *part, block, offset, row);
-                    }
-                }
-            }
-        }
     }
 }
 

@@ -78,21 +78,61 @@ impl Drop for Threads {
 
 /// Work below which another thread costs more than it saves, in nanoseconds.
 const WORTH_A_THREAD: usize = 2_500;
-/// Parts a thread, so that a thread which is held up does not hold up the rest.
-const PARTS_A_THREAD: usize = 4;
+/// Parts a thread up to which parts are of one size.
+const EVEN_PARTS: usize = 4;
 
 /// Runs `part` over consecutive ranges that together are `0..count`, on several threads where the
 /// whole is worth it. `cost` is the work of one element, in about a nanosecond.
 pub(crate) fn split(count: usize, cost: usize, part: impl Fn(Range<usize>) + Sync) {
     let pool = CURRENT.with_borrow(|pool| pool.clone());
     let threads = pool.as_ref().map_or(1, |pool| pool.threads());
-    let worth = count.saturating_mul(cost) / WORTH_A_THREAD;
-    let parts = worth.min(threads * PARTS_A_THREAD).min(count);
+    let worth = (count.saturating_mul(cost) / WORTH_A_THREAD).min(count);
     match pool {
-        Some(pool) if threads > 1 && parts > 1 => {
-            pool.run(parts, &|i| part(count * i / parts..count * (i + 1) / parts));
+        Some(pool) if threads > 1 && worth > 1 => {
+            let cut = Cut::new(count, cost, worth, threads);
+            pool.run(cut.parts, &|i| part(cut.part(i)));
         }
         _ => part(0..count),
+    }
+}
+
+/// How work is cut into parts.
+///
+/// Much work is cut into parts that become smaller, each a share of what is left: large ones first, so
+/// that what a part fetches serves long, small ones last, so that no thread waits long for another that
+/// began late or was held up (guided self-scheduling, Polychronopoulos and Kuck, 1987).
+#[derive(Clone, Copy)]
+struct Cut {
+    count: usize,
+    parts: usize,
+    /// The smallest part and what share of the rest a part is; `None` for parts of one size.
+    shrinking: Option<(usize, usize)>,
+}
+
+impl Cut {
+    fn new(count: usize, cost: usize, worth: usize, threads: usize) -> Cut {
+        if worth < threads * EVEN_PARTS {
+            return Cut { count, parts: worth, shrinking: None };
+        }
+        let least = WORTH_A_THREAD.div_ceil(cost.max(1)).min(count);
+        let mut cut = Cut { count, parts: 0, shrinking: Some((least, 2 * threads)) };
+        while cut.part(cut.parts).start < count {
+            cut.parts += 1;
+        }
+        cut
+    }
+
+    /// Part `i`; empty after the last.
+    fn part(&self, i: usize) -> Range<usize> {
+        let Some((least, share)) = self.shrinking else {
+            return self.count * i / self.parts..self.count * (i + 1) / self.parts;
+        };
+        let mut part = 0..0;
+        for _ in 0..=i {
+            let left = self.count - part.end;
+            part = part.end..part.end + left.div_ceil(share).max(least).min(left);
+        }
+        part
     }
 }
 
@@ -133,6 +173,24 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+
+    #[test]
+    fn parts_are_all_and_become_smaller() {
+        for (count, cost, threads) in [(36, 39_000, 2), (9, 400_000, 8), (3072, 100, 3), (8, 1, 2)]
+        {
+            let worth = (count * cost / WORTH_A_THREAD).min(count);
+            let cut = Cut::new(count, cost, worth, threads);
+            let parts: Vec<_> = (0..cut.parts).map(|i| cut.part(i)).collect();
+            assert!(parts.windows(2).all(|two| two[0].end == two[1].start));
+            let Some(last) = parts.last() else { continue };
+            assert_eq!((parts[0].start, last.end), (0, count));
+            assert!(parts.iter().all(|part| !part.is_empty()));
+            assert!(cut.shrinking.is_none() || parts[0].len() >= last.len());
+        }
+        let cut = Cut::new(36, 39_000, 36, 2);
+        let sizes: Vec<_> = (0..cut.parts).map(|i| cut.part(i).len()).collect();
+        assert_eq!(sizes, [9, 7, 5, 4, 3, 2, 2, 1, 1, 1, 1]);
+    }
 
     #[test]
     fn every_element_is_computed_once() {

@@ -248,7 +248,12 @@ pub(super) fn write<L: Lanes, const R: usize>(
         // SAFETY: each tile is in one part of `split`, so one thread alone writes its columns.
         #[allow(unsafe_code)]
         unsafe {
-            out.write(first + r, column, &values[..width]);
+            // a whole tile is one vector, not a call that copies
+            if width == LANES {
+                out.write(first + r, column, &values);
+            } else {
+                out.write(first + r, column, &values[..width]);
+            }
         }
     }
 }
