@@ -25,12 +25,9 @@ const ENVIRONMENT: [&str; 9] = [
 /// Where traces go; the standard's own names.
 const ENVIRONMENT_PREFIX: &str = "OTEL_";
 
-/// How glibc gives memory to a worker: what a step has used stays with the process, where each step
-/// would give it back and get it again page by page. Other libraries do not read it.
-const ALLOCATOR: (&str, &str) = (
-    "GLIBC_TUNABLES",
-    "glibc.malloc.mmap_threshold=67108864:glibc.malloc.trim_threshold=268435456",
-);
+/// How long a worker's allocator keeps what is free, in milliseconds: what one step has used serves the
+/// next, where it would otherwise go back to the system and come again page by page.
+const ALLOCATOR: (&str, &str) = ("MIMALLOC_PURGE_DELAY", "10000");
 
 /// What one start of a worker is told.
 pub(crate) struct Launch<'a> {

@@ -5,8 +5,10 @@
 //! times the sum of the activations, added with one rounding.
 //!
 //! Order of the work, which no result depends on: as many tiles as stay in the second-level cache, times
-//! as many panels of activations as stay in the first, tile by tile; so that a large batch does not
-//! fetch its activations anew for every tile, nor a small one the weights.
+//! one panel of activations after the other, which stays in the first; so that a large batch does not
+//! fetch its activations anew for every tile, nor a small one the weights. A panel has as many rows as
+//! the first-level cache has ways: where rows of outputs are so long that their places meet in one set,
+//! more would drive each other out.
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -82,9 +84,7 @@ struct Part<'a, F> {
     format: PhantomData<F>,
 }
 
-/// Bytes of activations, and of weights, that are gone through again and again: about half of the
-/// first-level and of a small second-level cache.
-const ACTIVATION_BYTES: usize = 16 << 10;
+/// Bytes of weights that are gone through again and again: half of a small second-level cache.
 const WEIGHT_BYTES: usize = 256 << 10;
 
 impl<F: Format> Kernel for Part<'_, F> {
@@ -94,16 +94,11 @@ impl<F: Format> Kernel for Part<'_, F> {
         let tile_bytes =
             tiles.blocks * (F::Codes::LINES * 64 + F::VECTORS * size_of::<F::Scale>() * LANES);
         let tiles_a_round = (WEIGHT_BYTES / tile_bytes).max(1);
-        let panels_a_round =
-            (ACTIVATION_BYTES / (tiles.blocks * PANEL * size_of::<Block>())).max(1);
         for first in range.clone().step_by(tiles_a_round) {
             let last = range.end.min(first + tiles_a_round);
-            for panel in (0..x.panels()).step_by(panels_a_round) {
-                let panels = panel..x.panels().min(panel + panels_a_round);
+            for panel in 0..x.panels() {
                 for tile in first..last {
-                    for panel in panels.clone() {
-                        self.panel_of_tile(l, tile, panel);
-                    }
+                    self.panel_of_tile(l, tile, panel);
                 }
             }
         }
