@@ -142,6 +142,11 @@ impl Tokenizer {
         self.vocabulary.is_control(id)
     }
 
+    /// The text that a control token is spelled with in prompts; `None` for every other token.
+    pub fn control_text(&self, id: u32) -> Option<&str> {
+        self.vocabulary.control_text(id)
+    }
+
     /// Tokens that end an answer, ascending.
     pub fn end_tokens(&self) -> &[u32] {
         self.vocabulary.end_tokens()

@@ -1,7 +1,7 @@
 //! The largest things that a frame may hold. Both ends check them when they read.
 
 /// Version of the protocol; both ends must have the same.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 /// Largest encoded frame in either direction, in bytes.
 pub const FRAME_BYTES_MAX: usize = 16 << 20;
 /// Longest name (model, zone, request, numerics class), in bytes.

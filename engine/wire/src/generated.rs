@@ -91,6 +91,13 @@ pub struct Submit {
     /// for a request that has not begun
     #[prost(message, repeated, tag = "12")]
     pub resume: ::prost::alloc::vec::Vec<Drawn>,
+    /// a grammar that the answer has to follow (Lark, in llguidance's dialect); absent where anything
+    /// goes
+    #[prost(string, optional, tag = "16")]
+    pub constraint: ::core::option::Option<::prost::alloc::string::String>,
+    /// control tokens whose text is written into the answer
+    #[prost(uint32, repeated, tag = "17")]
+    pub markers: ::prost::alloc::vec::Vec<u32>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Prompt {

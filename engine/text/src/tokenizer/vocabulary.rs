@@ -61,7 +61,7 @@ pub struct Vocabulary {
     bytes: Vec<u8>,
     /// Where each token's bytes end.
     ends: Vec<usize>,
-    /// Spelled texts of control and user-defined tokens.
+    /// Spelled texts of control and user-defined tokens, by id.
     marked: Vec<(u32, String)>,
     end_tokens: Vec<u32>,
     unknown: Option<u32>,
@@ -153,6 +153,11 @@ impl Vocabulary {
     /// Tokens that are found by their text before any merging: control and user-defined ones.
     pub fn marked(&self) -> impl Iterator<Item = (u32, &str)> {
         self.marked.iter().map(|(id, text)| (*id, text.as_str()))
+    }
+
+    pub fn control_text(&self, id: u32) -> Option<&str> {
+        let place = self.marked.binary_search_by_key(&id, |(marked, _)| *marked).ok()?;
+        self.is_control(id).then_some(self.marked[place].1.as_str())
     }
 
     pub fn control_strings(&self) -> impl Iterator<Item = &str> {

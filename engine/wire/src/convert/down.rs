@@ -5,8 +5,8 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use engine_api::{
-    CacheNamespace, Choices, LogitBias, MaxTokens, MinP, ModelId, Penalty, Priority, Prompt,
-    RepetitionPenalty, RequestId, Sampling, Seed, Share, StopStrings, StopTokens, Stopping,
+    CacheNamespace, Choices, Constraint, LogitBias, MaxTokens, MinP, ModelId, Penalty, Priority,
+    Prompt, RepetitionPenalty, RequestId, Sampling, Seed, Share, StopStrings, StopTokens, Stopping,
     Submission, Temperature, TokenId, TopK, TopLogprobs, TopP, TraceContext, ZoneId,
 };
 
@@ -72,6 +72,8 @@ impl From<Submit> for proto::Submit {
             zones: submission.zones.iter().map(|zone| zone.as_str().into()).collect(),
             trace: submission.trace.map(Into::into),
             resume: resume.iter().map(|ids| proto::Drawn { ids: numbers(ids) }).collect(),
+            constraint: submission.constraint.map(|constraint| constraint.as_str().into()),
+            markers: numbers(&submission.markers),
         }
     }
 }
@@ -91,8 +93,11 @@ impl TryFrom<proto::Submit> for Submit {
             choices,
             sampling: present(submit.sampling, "submit.sampling")?.try_into()?,
             stopping,
-            constraint: None,
-            markers: Vec::new(),
+            constraint: submit
+                .constraint
+                .map(|grammar| judged(Constraint::new(grammar), "submit.constraint"))
+                .transpose()?,
+            markers: markers_of(submit.markers)?,
             namespace: CacheNamespace(array(&submit.namespace, "submit.namespace")?),
             share: Share { key: submit.share_key, weight },
             priority: Priority(submit.priority),
@@ -123,6 +128,11 @@ fn zones_of(zones: Vec<String>) -> Result<Vec<ZoneId>, FrameError> {
         return Err(FrameError::new(FIELD, "is empty"));
     }
     zones.into_iter().map(|zone| name(zone, FIELD).map(ZoneId::new)).collect()
+}
+
+fn markers_of(ids: Vec<u32>) -> Result<Vec<TokenId>, FrameError> {
+    at_most(ids.len(), Submission::MARKERS_MAX, "submit.markers")?;
+    Ok(token_ids(ids).collect())
 }
 
 fn resume_of(

@@ -7,9 +7,9 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use engine_api::{
-    CacheNamespace, CandidateToken, Choices, EngineError, Epoch, FinishReason, Finished, LogitBias,
-    MaxTokens, MinP, ModelDigest, ModelId, NumericsClass, Penalty, Priority, Prompt,
-    RepetitionPenalty, RequestId, Sampling, Seed, Share, StopStrings, StopTokens, Stopping,
+    CacheNamespace, CandidateToken, Choices, Constraint, EngineError, Epoch, FinishReason,
+    Finished, LogitBias, MaxTokens, MinP, ModelDigest, ModelId, NumericsClass, Penalty, Priority,
+    Prompt, RepetitionPenalty, RequestId, Sampling, Seed, Share, StopStrings, StopTokens, Stopping,
     Submission, Temperature, Timings, Token, TokenId, TokenLogprob, TopK, TopLogprobs, TopP,
     TraceContext, Usage, ZoneId,
 };
@@ -18,12 +18,10 @@ use proptest::option;
 use proptest::prelude::*;
 use prost::Message;
 
-use events::{finished, timings, token, usage};
+use events::{finished, load, timings, token, usage};
 
 use crate::bounds::{CREDIT_MAX, RETRY_AFTER_MS_MAX, STEP_EVENTS_MAX, TIME_MS_MAX};
-use crate::{
-    Counters, Down, Heartbeat, Hello, Load, Loading, Step, StreamId, Submit, Up, Welcome, proto,
-};
+use crate::{Down, Heartbeat, Hello, Loading, Step, StreamId, Submit, Up, Welcome, proto};
 
 fn name() -> impl Strategy<Value = String> {
     "[a-zA-Zäß0-9._:/ -]{1,40}"
@@ -90,9 +88,10 @@ fn submit() -> impl Strategy<Value = Submit> {
     let order = (any::<i32>().prop_map(Priority), time(), time());
     let share = (any::<u64>(), 1u32..);
     let rest = (any::<[u8; 16]>(), share, order, vec(name(), 1..5), option::of(trace()));
-    let parts = (prompt(), sampling(), stopping());
+    let form = (option::of(".{1,60}"), vec(any::<u32>().prop_map(TokenId), 0..65));
+    let parts = (prompt(), sampling(), stopping(), form);
     (any::<u64>(), name(), parts, 1u32..=16, rest, option::of(drawn)).prop_map(
-        |(stream, id, (prompt, sampling, stopping), choices, rest, drawn)| {
+        |(stream, id, (prompt, sampling, stopping, form), choices, rest, drawn)| {
             let (namespace, (key, weight), (priority, deadline, hold), zones, trace) = rest;
             let resume = drawn.map(|mut drawn| {
                 drawn.truncate(choices as usize);
@@ -104,8 +103,8 @@ fn submit() -> impl Strategy<Value = Submit> {
                 choices: Choices::new(choices).unwrap(),
                 sampling,
                 stopping,
-                constraint: None,
-                markers: Vec::new(),
+                constraint: form.0.map(|grammar| Constraint::new(grammar).unwrap()),
+                markers: form.1,
                 namespace: CacheNamespace(namespace),
                 share: Share { key, weight: NonZeroU32::new(weight).unwrap() },
                 priority,
@@ -192,27 +191,6 @@ fn welcome() -> impl Strategy<Value = Welcome> {
     })
 }
 
-fn load() -> impl Strategy<Value = Load> {
-    let counters = any::<[u64; 7]>().prop_map(|[preemptions, tokens @ ..]| {
-        let [prompt_tokens, generation_tokens, prefix_queries, prefix_hits, drafted, accepted] =
-            tokens;
-        Counters {
-            preemptions,
-            prompt_tokens,
-            generation_tokens,
-            prefix_queries,
-            prefix_hits,
-            drafted,
-            accepted,
-        }
-    });
-    (any::<[u32; 6]>(), counters).prop_map(|([running, waiting, blocks @ ..], counters)| {
-        let blocks_total = blocks.into_iter().max().unwrap_or_default();
-        let [blocks_used, blocks_cached, blocks_pinned, _] = blocks;
-        Load { running, waiting, blocks_used, blocks_total, blocks_cached, blocks_pinned, counters }
-    })
-}
-
 fn up() -> impl Strategy<Value = Up> {
     prop_oneof![
         (any::<u32>(), any::<u32>()).prop_map(|(left, right)| Up::Loading(Loading {
@@ -295,6 +273,8 @@ fn good() -> proto::Submit {
         zones: vec!["z".into()],
         trace: None,
         resume: Vec::new(),
+        constraint: None,
+        markers: Vec::new(),
     }
 }
 
@@ -367,6 +347,29 @@ fn what_a_request_reads_and_draws_is_checked() {
         (
             refusal(|submit| submit.sampling.as_mut().unwrap().repetition_penalty = 0.0),
             "field `sampling.repetition_penalty` must be between 0.01 and 100, got 0",
+        ),
+    ] {
+        assert_eq!(got, expected);
+    }
+}
+
+#[test]
+fn what_an_answer_has_to_be_is_checked() {
+    let long = || Some("a".repeat(Constraint::BYTES_MAX + 1));
+    for (got, expected) in [
+        (refusal(|submit| submit.constraint = Some("start: \"a\"".into())), "accepted"),
+        (
+            refusal(|submit| submit.constraint = Some(String::new())),
+            "field `submit.constraint` must be 1 to 524288 bytes of grammar, got 0 bytes",
+        ),
+        (
+            refusal(|submit| submit.constraint = long()),
+            "field `submit.constraint` must be 1 to 524288 bytes of grammar, got 524289 bytes",
+        ),
+        (refusal(|submit| submit.markers = vec![7; 64]), "accepted"),
+        (
+            refusal(|submit| submit.markers = vec![7; 65]),
+            "field `submit.markers` has 65 entries or bytes, at most 64",
         ),
     ] {
         assert_eq!(got, expected);

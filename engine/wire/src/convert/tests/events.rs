@@ -1,6 +1,7 @@
 //! What a step may say of a request.
 
 use super::*;
+use crate::{Counters, Load};
 
 fn candidate() -> impl Strategy<Value = CandidateToken> {
     (any::<u32>(), vec(any::<u8>(), 0..8), -90.0f32..=0.0)
@@ -42,5 +43,26 @@ pub(super) fn timings() -> impl Strategy<Value = Timings> {
     any::<[u64; 3]>().prop_map(|micros| {
         let [queue, prefill, decode] = micros.map(Duration::from_micros);
         Timings { queue, prefill, decode }
+    })
+}
+
+pub(super) fn load() -> impl Strategy<Value = Load> {
+    let counters = any::<[u64; 7]>().prop_map(|[preemptions, tokens @ ..]| {
+        let [prompt_tokens, generation_tokens, prefix_queries, prefix_hits, drafted, accepted] =
+            tokens;
+        Counters {
+            preemptions,
+            prompt_tokens,
+            generation_tokens,
+            prefix_queries,
+            prefix_hits,
+            drafted,
+            accepted,
+        }
+    });
+    (any::<[u32; 6]>(), counters).prop_map(|([running, waiting, blocks @ ..], counters)| {
+        let blocks_total = blocks.into_iter().max().unwrap_or_default();
+        let [blocks_used, blocks_cached, blocks_pinned, _] = blocks;
+        Load { running, waiting, blocks_used, blocks_total, blocks_cached, blocks_pinned, counters }
     })
 }
