@@ -9,15 +9,17 @@ mod drafts;
 mod step;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use engine_api::{EngineError, ModelDigest, NumericsClass, Submission, TokenId};
-use engine_kernels::{KvKind, Threads};
+use engine_kernels::{DeviceName, KvKind, Threads};
 use engine_text::Tokenizer;
 
 pub use config::{CoreCard, CoreConfig, Load};
 
+use crate::constraint::{Grammars, Guide};
 use crate::event::{CoreEvent, SequenceKey};
 use crate::kv::{BLOCK_TOKENS, Chain, KvCache, Root};
 use crate::model::{self, LoadError, LoadProgress, Model, Setup};
@@ -28,6 +30,8 @@ use drafts::Drafts;
 
 /// Longest hint to a client to come back, in seconds.
 const RETRY_SECONDS_MAX: u64 = 60;
+/// Forced tokens of one sequence that a step computes at most: as many as cost a step little.
+const FORCED_MAX: usize = 32;
 
 /// A model with its cache, its scheduler and the requests that it serves.
 pub struct Core {
@@ -35,13 +39,18 @@ pub struct Core {
     model: Box<dyn Model>,
     cache: KvCache,
     threads: Threads,
-    tokenizer: Tokenizer,
+    tokenizer: Arc<Tokenizer>,
+    grammars: Arc<Grammars>,
     scheduler: Scheduler,
     /// By number of arrival.
     requests: BTreeMap<u64, Request>,
     numbers: HashMap<SequenceKey, u64>,
     next_number: u64,
     drafts: Drafts,
+    /// Forced tokens of one sequence that a step computes at most.
+    forced_max: usize,
+    /// The kernels run elsewhere than on the cores of this machine.
+    has_spare_cores: bool,
     scratch: Scratch,
     /// When the scheduler's clock was at zero.
     started: Instant,
@@ -88,17 +97,21 @@ impl Core {
         // more tokens than there are slots cannot be read in a step
         let step_tokens_max = config.step_tokens_max.min(u32::MAX as usize) as u32;
         let scheduler = Scheduler::new(cache.groups(), step_tokens_max, config.queue_max);
+        let tokenizer = Arc::new(loaded.tokenizer);
         Ok(Self {
             card,
             model: loaded.model,
             cache,
             threads,
-            tokenizer: loaded.tokenizer,
+            grammars: Arc::new(Grammars::new(tokenizer.clone())),
+            tokenizer,
             scheduler,
             requests: BTreeMap::new(),
             numbers: HashMap::new(),
             next_number: 0,
             drafts: Drafts::new(config.draft_tokens_max),
+            forced_max: FORCED_MAX,
+            has_spare_cores: config.device != DeviceName::Cpu,
             scratch: Scratch::default(),
             started: Instant::now(),
             pending: Vec::new(),
@@ -112,15 +125,32 @@ impl Core {
         self.card.clone()
     }
 
-    /// Queues a request. `resume` is empty, or holds for each choice the tokens that another
-    /// worker drew before it died: they are not drawn again, their events do not come again
-    /// (but the end of a choice that they complete does), and what follows is what would have
-    /// followed there.
+    /// The compiler of grammars, for a thread that does not step.
+    pub fn grammars(&self) -> Arc<Grammars> {
+        self.grammars.clone()
+    }
+
+    /// Queues a request, and compiles its grammar first, if it has one. `resume` is empty, or holds
+    /// for each choice the tokens that another worker drew before it died: they are not drawn
+    /// again, their events do not come again (but the end of a choice that they complete does), and
+    /// what follows is what would have followed there.
     pub fn submit(
         &mut self,
         key: SequenceKey,
         submission: Submission,
         resume: Vec<Vec<TokenId>>,
+    ) -> Result<(), EngineError> {
+        let guides = self.grammars.guides(&submission)?;
+        self.submit_guided(key, submission, resume, guides)
+    }
+
+    /// The same, with the guides that [`Grammars::guides`] made of the submission.
+    pub fn submit_guided(
+        &mut self,
+        key: SequenceKey,
+        submission: Submission,
+        resume: Vec<Vec<TokenId>>,
+        guides: Vec<Guide>,
     ) -> Result<(), EngineError> {
         if submission.prompt.model_digest != self.card.digest {
             tracing::error!(request = %submission.id, "the prompt was prepared for other weights");
@@ -132,7 +162,7 @@ impl Core {
         }
         let bounds = Bounds { context: self.card.context, vocabulary: self.card.vocabulary };
         let (request, events) =
-            Request::new(key.clone(), submission, &resume, bounds, &self.tokenizer)?;
+            Request::new(key.clone(), submission, &resume, guides, bounds, &self.tokenizer)?;
         let number = self.next_number;
         let now = self.started.elapsed();
         let arrivals = self.arrivals(number, &request, now);

@@ -4,6 +4,7 @@
 
 mod args;
 mod clock;
+mod constraint;
 mod core;
 mod event;
 mod kv;
@@ -17,6 +18,7 @@ mod serve;
 mod trace;
 
 pub use args::WorkerArgs;
+pub use constraint::{Grammars, Guide};
 pub use core::{Core, CoreCard, CoreConfig, Load};
 pub use engine_kernels::{Activations, DeviceName};
 pub use event::{CoreEvent, SequenceKey};

@@ -4,6 +4,7 @@ use engine_api::{EngineError, Finished, Submission, TokenId, Usage};
 use engine_text::Tokenizer;
 
 use crate::clock::Clock;
+use crate::constraint::Guide;
 use crate::event::{CoreEvent, SequenceKey};
 use crate::sequence::{Ending, Sequence};
 use crate::trace;
@@ -37,11 +38,13 @@ pub(crate) struct Request {
 
 impl Request {
     /// Checks a submission against the model, and replays the tokens that were drawn
-    /// elsewhere, by choice. The events are the ends of choices that these tokens complete.
+    /// elsewhere, by choice. The events are the ends of choices that these tokens complete. Where
+    /// the answers have to follow a grammar, there is a guide for each.
     pub(crate) fn new(
         key: SequenceKey,
         submission: Submission,
         resume: &[Vec<TokenId>],
+        guides: Vec<Guide>,
         bounds: Bounds,
         tokenizer: &Tokenizer,
     ) -> Result<(Self, Vec<CoreEvent>), EngineError> {
@@ -59,7 +62,9 @@ impl Request {
             ignore_eos: stopping.ignore_eos,
         };
         let count = submission.choices.get() as usize;
-        let choices = (0..count).map(|_| Sequence::new(stopping)).collect();
+        let mut guides = guides.into_iter();
+        let mut choice = || Sequence::new(stopping, &submission.markers, guides.next());
+        let choices = (0..count).map(|_| choice()).collect();
         let span = trace::request(&submission);
         let (cached_tokens, clock) = (None, Clock::new());
         let mut request = Self { key, submission, ending, choices, cached_tokens, clock, span };
@@ -81,11 +86,13 @@ impl Request {
         let mut events = Vec::new();
         for (choice, (sequence, tokens)) in self.choices.iter_mut().zip(resume).enumerate() {
             for id in tokens {
+                let impossible = || wrong("holds tokens that this request cannot have drawn");
                 if id.0 >= bounds.vocabulary || sequence.is_ended() {
-                    return Err(wrong("holds tokens that this request cannot have drawn"));
+                    return Err(impossible());
                 }
                 // the text of these tokens was released where they were drawn
                 let accepted = sequence.accept(*id, &self.ending, tokenizer);
+                let accepted = accepted.map_err(|_| impossible())?;
                 let choice = choice as u8;
                 events.extend(accepted.end.map(|end| {
                     CoreEvent::Finished(Finished { choice, reason: end.reason, text: end.text })

@@ -5,8 +5,9 @@
 //! and logarithm are our own, so that a draw can be repeated anywhere in a numerics class.
 //!
 //! The order is that of vLLM's sampler: bias, repetition penalty, frequency and presence
-//! penalties; the likeliest token where the temperature is 0; else temperature, min-p, top-k,
-//! top-p, and the draw.
+//! penalties; what a grammar allows; the likeliest token where the temperature is 0; else
+//! temperature, min-p, top-k, top-p, and the draw. So top-k and top-p choose among tokens that fit.
+//! Log-probabilities are those of the model, which knows of no grammar.
 
 mod logarithm;
 mod logprobs;
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 use engine_api::{Sampling, TokenId};
 use engine_kernels::Weights;
 
+use crate::constraint::Allowed;
 use peak::{are_finite, argmax};
 
 pub(crate) use logprobs::{Candidate, Logprobs};
@@ -52,6 +54,8 @@ pub(crate) struct Draw<'a> {
     pub(crate) occurrences: &'a Occurrences,
     /// Tokens that cannot be drawn: those that would end the answer, before `min_tokens`.
     pub(crate) barred: &'a [TokenId],
+    /// The only tokens that can be drawn, where a grammar has to be followed.
+    pub(crate) allowed: Option<&'a Allowed>,
 }
 
 /// A drawn token.
@@ -110,9 +114,11 @@ impl Draw<'_> {
             || sampling.repetition_penalty.get() != 1.0
             || penalties.iter().any(|penalty| penalty.get() != 0.0)
             || !self.barred.is_empty()
+            || self.allowed.is_some()
     }
 
-    /// Bias, repetition penalty, the other penalties (OpenAI's formula) and bars, in this order.
+    /// Bias, repetition penalty, the other penalties (OpenAI's formula), bars and what a grammar
+    /// allows, in this order.
     fn adjust<'a>(
         &self,
         logits: &[f32],
@@ -134,6 +140,9 @@ impl Draw<'_> {
         }
         for id in self.barred {
             adjusted[id.index()] = f32::NEG_INFINITY;
+        }
+        if let Some(allowed) = self.allowed {
+            allowed.apply(adjusted);
         }
         adjusted
     }

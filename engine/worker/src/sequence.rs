@@ -1,8 +1,15 @@
 //! One answer: what was drawn, and the text that it has become.
+//!
+//! Under a grammar an answer ends with an end token or a stop token only where the grammar may
+//! end. Where it is complete and nothing can follow, the answer ends by itself, whatever
+//! `min_tokens` and `ignore_eos` say; where it may end and may go on, they hold. An end token that
+//! the grammar names in its middle is a token like others. `max_tokens` and stop strings cut
+//! anywhere, as the client asked.
 
 use engine_api::{FinishReason, StopTokens, Stopping, TokenId};
 use engine_text::{Detokenizer, StopMatcher, Tokenizer};
 
+use crate::constraint::{Allowed, Guide, Lost};
 use crate::sampler::Occurrences;
 
 /// When an answer ends, with every limit resolved.
@@ -42,18 +49,23 @@ pub(crate) struct Sequence {
     detokenizer: Detokenizer,
     matcher: StopMatcher,
     stop_tokens: StopTokens,
+    markers: Vec<TokenId>,
+    guide: Option<Guide>,
     ended: bool,
 }
 
 impl Sequence {
-    /// An answer without tokens.
-    pub(crate) fn new(stopping: &Stopping) -> Self {
+    /// An answer without tokens, of what the guide lets through. Control tokens leave text only
+    /// where they are among the markers.
+    pub(crate) fn new(stopping: &Stopping, markers: &[TokenId], guide: Option<Guide>) -> Self {
         Self {
             drawn: Vec::new(),
             occurrences: Occurrences::default(),
             detokenizer: Detokenizer::new(),
             matcher: StopMatcher::new(stopping.stop.as_slice()),
             stop_tokens: stopping.stop_tokens.clone(),
+            markers: markers.to_vec(),
+            guide,
             ended: false,
         }
     }
@@ -83,32 +95,86 @@ impl Sequence {
         self.stop_tokens.iter().chain(end_tokens.iter().copied().map(TokenId)).collect()
     }
 
+    /// The only tokens that may be drawn next; `None` where anything goes but what is barred.
+    pub(crate) fn allowed(
+        &mut self,
+        ending: &Ending,
+        tokenizer: &Tokenizer,
+    ) -> Result<Option<Allowed>, Lost> {
+        let Some(guide) = &mut self.guide else {
+            return Ok(None);
+        };
+        let mut allowed = guide.allowed()?;
+        let stop_tokens = self.stop_tokens.iter().map(|id| id.0);
+        if !guide.may_end()? {
+            allowed.bar(stop_tokens);
+            return Ok(Some(allowed));
+        }
+        let is_short = (self.drawn.len() as u32) < ending.tokens_min;
+        if is_short {
+            allowed.bar(stop_tokens);
+        } else {
+            stop_tokens.for_each(|id| allowed.add(id));
+        }
+        if is_short || ending.ignore_eos {
+            allowed.bar(tokenizer.end_tokens().iter().copied());
+        }
+        Ok(Some(allowed))
+    }
+
+    /// Works out what may be drawn next, so that [`Self::allowed`] has it.
+    pub(crate) fn prepare(&mut self) {
+        if let Some(guide) = &mut self.guide {
+            guide.prepare();
+        }
+    }
+
+    /// The tokens that a grammar forces to come next, at most so many.
+    pub(crate) fn forced(&mut self, most: usize) -> Vec<u32> {
+        self.guide.as_mut().map_or(Vec::new(), |guide| guide.forced(most))
+    }
+
     /// Takes the next token: the only way by which an answer grows.
     pub(crate) fn accept(
         &mut self,
         id: TokenId,
         ending: &Ending,
         tokenizer: &Tokenizer,
-    ) -> Accepted {
+    ) -> Result<Accepted, Lost> {
         assert!(!self.ended, "an answer that ended takes no token");
+        let is_end_token = tokenizer.end_tokens().contains(&id.0);
+        let effect = match &mut self.guide {
+            None => {
+                let ends = (is_end_token && !ending.ignore_eos) || self.stop_tokens.contains(id);
+                if ends { Effect::Ends } else { Effect::Goes }
+            }
+            Some(guide) => guided(guide, id, is_end_token, self.stop_tokens.contains(id))?,
+        };
         self.drawn.push(id);
         self.occurrences.add(id);
-        let count = self.drawn.len() as u32;
-        let is_end_token = tokenizer.end_tokens().contains(&id.0);
-        let ends = (is_end_token && !ending.ignore_eos) || self.stop_tokens.contains(id);
-        let accepted = if ends {
+        let accepted = if effect == Effect::Ends {
             let text = self.rest();
             let end = End { reason: FinishReason::Stop, text };
             Accepted { text: String::new(), end: Some(end) }
         } else {
-            let bytes = if is_end_token { &[] } else { tokenizer.bytes(id.0) };
-            self.read(bytes, count, ending)
+            let bytes = self.bytes(id, is_end_token, tokenizer);
+            self.read(bytes, effect == Effect::Completes, ending)
         };
         self.ended = accepted.end.is_some();
-        accepted
+        Ok(accepted)
     }
 
-    fn read(&mut self, bytes: &[u8], count: u32, ending: &Ending) -> Accepted {
+    /// The bytes of a token that does not end the answer.
+    fn bytes<'t>(&self, id: TokenId, is_end_token: bool, tokenizer: &'t Tokenizer) -> &'t [u8] {
+        match tokenizer.control_text(id.0).filter(|_| self.markers.contains(&id)) {
+            Some(text) => text.as_bytes(),
+            None if is_end_token => &[],
+            None => tokenizer.bytes(id.0),
+        }
+    }
+
+    fn read(&mut self, bytes: &[u8], is_complete: bool, ending: &Ending) -> Accepted {
+        let count = self.drawn.len() as u32;
         let text = self.detokenizer.push(bytes);
         // stop strings begin to count with the first token that may end the answer
         let (text, stopped) = if count <= ending.tokens_min {
@@ -119,6 +185,8 @@ impl Sequence {
         };
         let end = if stopped {
             Some(End { reason: FinishReason::Stop, text: String::new() })
+        } else if is_complete {
+            Some(End { reason: FinishReason::Stop, text: self.rest() })
         } else if count >= ending.tokens_max {
             Some(End { reason: FinishReason::Length, text: self.rest() })
         } else {
@@ -137,6 +205,35 @@ impl Sequence {
         }
         text
     }
+}
+
+/// What a token does to an answer that it belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Effect {
+    /// It is no part of the text, and the last one.
+    Ends,
+    /// It is a part of the text, and nothing can follow.
+    Completes,
+    /// It is a part of the text.
+    Goes,
+}
+
+/// Lets a token through a grammar.
+fn guided(
+    guide: &mut Guide,
+    id: TokenId,
+    is_end_token: bool,
+    is_stop_token: bool,
+) -> Result<Effect, Lost> {
+    if (is_end_token || is_stop_token) && guide.may_end()? {
+        return Ok(Effect::Ends);
+    }
+    guide.take(id.0)?;
+    if is_end_token && guide.may_end()? {
+        // a grammar that names its own end token
+        return Ok(Effect::Ends);
+    }
+    Ok(if guide.is_complete() { Effect::Completes } else { Effect::Goes })
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! steps make; a fleet that lets it fill up loses its connection, and no other one notices.
 
 mod bench;
+mod compiler;
 mod connection;
 mod desk;
 mod fault;
@@ -78,7 +79,7 @@ async fn serve(args: WorkerArgs) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {}", args.socket.display()))?;
     let (stage, stages) = watch::channel(Stage::Loading(Loading { done: 0, total: 0 }));
     let (orders, waiting) = mpsc::channel(ORDERS_MAX);
-    let bench = Bench::new(waiting, args.epoch, Fault::of(&args));
+    let bench = Bench::new(waiting, orders.downgrade(), args.epoch, Fault::of(&args));
     let reception = Arc::new(Reception {
         epoch: engine_api::Epoch(args.epoch),
         orders: orders.clone(),

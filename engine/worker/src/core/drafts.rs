@@ -3,7 +3,7 @@
 //! Agents repeat what they read: names, code, results of tools. Where the last tokens of a
 //! sequence occurred before, what followed there is guessed to follow here. Guesses are checked
 //! in one step: a guess counts if it is the token that is drawn anyway, so results are the
-//! same with and without.
+//! same with and without. What a grammar forces is no guess, but enters the same way.
 
 use std::collections::HashMap;
 
@@ -45,6 +45,8 @@ struct Drafter {
     seen: usize,
     tokens: Vec<u32>,
     drafts: Vec<u32>,
+    /// They are no guesses: nothing else can follow.
+    is_forced: bool,
     /// How many tokens to guess.
     appetite: u32,
     wrong: u32,
@@ -58,9 +60,9 @@ impl Drafts {
         Self { tokens_max, sequences: HashMap::new(), counts: DraftCounts::default() }
     }
 
-    /// The sequences that are worth a guess, among those that decode.
-    pub(super) fn worth_while<'a>(&self, decoding: &'a [SequenceId]) -> &'a [SequenceId] {
-        if self.tokens_max > 0 && decoding.len() <= SEQUENCES_MAX { decoding } else { &[] }
+    /// Whether guesses are worth it while so many sequences decode.
+    pub(super) fn is_worth_while(&self, decoding: usize) -> bool {
+        self.tokens_max > 0 && decoding <= SEQUENCES_MAX
     }
 
     /// Guesses what follows a sequence, and says how many tokens that are.
@@ -71,13 +73,25 @@ impl Drafts {
         drafter.drafts.len() as u32
     }
 
-    /// The last guess.
+    /// What has to follow a sequence.
+    pub(super) fn force(&mut self, id: SequenceId, tokens: Vec<u32>) -> u32 {
+        let drafter = self.sequences.entry(id).or_default();
+        drafter.drafts = tokens;
+        drafter.is_forced = true;
+        drafter.drafts.len() as u32
+    }
+
+    /// The last guess, or what has to follow.
     pub(super) fn of(&self, id: SequenceId) -> &[u32] {
         self.sequences.get(&id).map_or(&[], |drafter| &drafter.drafts)
     }
 
-    /// So many of the guessed tokens were right.
+    /// So many of the guessed tokens were right. What was forced says nothing about guesses.
     pub(super) fn judge(&mut self, id: SequenceId, right: u32, guessed: u32) {
+        let drafter = self.sequences.get(&id);
+        if drafter.is_some_and(|drafter| drafter.is_forced) {
+            return;
+        }
         self.counts.drafted += u64::from(guessed);
         self.counts.accepted += u64::from(right);
         if let Some(drafter) = self.sequences.get_mut(&id).filter(|_| guessed > 0) {
@@ -112,6 +126,7 @@ impl Drafter {
 
     fn guess(&mut self, tokens_max: u32) {
         self.drafts.clear();
+        self.is_forced = false;
         if self.tokens.len() < self.paused_until {
             return;
         }

@@ -1,11 +1,13 @@
 //! One step: plan, forward, sample, commit.
 
+use std::thread;
 use std::time::Instant;
 
 use candle_core::{Storage, Tensor};
 use engine_api::{CandidateToken, EngineError, Finished, Token, TokenLogprob};
 
 use super::Core;
+use crate::constraint::Lost;
 use crate::event::{CoreEvent, SequenceKey};
 use crate::model::Batch;
 use crate::sampler::{Candidate, Draw, Drawn, Logprobs, NotFinite};
@@ -13,6 +15,15 @@ use crate::scheduler::{Chunk, Plan, SequenceId};
 use crate::trace;
 
 type Events = Vec<(SequenceKey, CoreEvent)>;
+
+/// Why no token comes of a row.
+#[derive(Debug, thiserror::Error)]
+enum NoToken {
+    #[error(transparent)]
+    NotFinite(#[from] NotFinite),
+    #[error(transparent)]
+    Lost(#[from] Lost),
+}
 
 impl Core {
     /// Runs what the scheduler plans, and says what came of it. Empty when there is nothing
@@ -42,12 +53,21 @@ impl Core {
         events
     }
 
-    /// Tells the scheduler what might follow the sequences that decode.
+    /// Tells the scheduler what must or might follow the sequences that decode.
     fn guess(&mut self) {
         let decoding: Vec<_> = self.scheduler.decoding().collect();
-        for id in self.drafts.worth_while(&decoding) {
-            let drafts = self.drafts.guess(*id, &self.requests[&id.request]);
-            self.scheduler.draft(*id, drafts);
+        let is_worth_while = self.drafts.is_worth_while(decoding.len());
+        for id in decoding {
+            let request = self.requests.get_mut(&id.request).expect("a running request is known");
+            let forced = request.choices[id.choice as usize].forced(self.forced_max);
+            let drafts = if !forced.is_empty() {
+                self.drafts.force(id, forced)
+            } else if is_worth_while {
+                self.drafts.guess(id, request)
+            } else {
+                continue;
+            };
+            self.scheduler.draft(id, drafts);
         }
     }
 
@@ -116,10 +136,34 @@ impl Core {
         batch
     }
 
-    /// Logits of the batch's drawn rows, one row after the other.
-    fn forward(&self, plan: &Plan, batch: &Batch) -> candle_core::Result<Tensor> {
-        self.cache.copy(plan.copies.iter().map(|(_, copy)| copy))?;
-        self.threads.install(|| self.model.forward(batch, &self.cache))
+    /// Logits of the batch's drawn rows, one row after the other. Meanwhile, where that has cores
+    /// to spare, what may follow each sequence under a grammar is worked out; before it otherwise.
+    fn forward(&mut self, plan: &Plan, batch: &Batch) -> candle_core::Result<Tensor> {
+        let Self { requests, cache, threads, model, .. } = self;
+        cache.copy(plan.copies.iter().map(|(_, copy)| copy))?;
+        let compute = || threads.install(|| model.forward(batch, cache));
+        let is_guided = |chunk: &&Chunk| {
+            let request = requests.get(&chunk.sequence.request);
+            request.is_some_and(|request| request.submission.constraint.is_some())
+        };
+        let guided: Vec<_> =
+            plan.chunks.iter().filter(|chunk| chunk.drawn > 0).filter(is_guided).collect();
+        // rows behind a draft are asked for when the draft was right
+        let mut prepare = || {
+            for Chunk { sequence, .. } in guided.iter().copied() {
+                let request = requests.get_mut(&sequence.request);
+                let request = request.expect("a planned request is known");
+                request.choices[sequence.choice as usize].prepare();
+            }
+        };
+        if guided.is_empty() || !self.has_spare_cores {
+            prepare();
+            return compute();
+        }
+        thread::scope(|scope| {
+            scope.spawn(prepare);
+            compute()
+        })
     }
 
     fn draw(&mut self, plan: &Plan, mut logits: &[f32], events: &mut Events) {
@@ -143,16 +187,15 @@ impl Core {
         for (index, row) in rows.enumerate() {
             let drawn = match self.sample(id, row) {
                 Ok(drawn) => drawn,
-                Err(error) => {
-                    tracing::error!(%error, "no token can be drawn");
-                    self.scheduler.disown(id);
-                    return self.fail(id, events);
-                }
+                Err(error) => return self.give_up(id, error, events),
             };
             let guess = self.drafts.of(id).get(index).filter(|_| index < guessed);
             let is_right = guess == Some(&drawn.id.0);
             right += u32::from(is_right);
-            let ended = self.commit(id, drawn, is_right, events);
+            let ended = match self.commit(id, drawn, is_right, events) {
+                Ok(ended) => ended,
+                Err(lost) => return self.give_up(id, lost.into(), events),
+            };
             if ended || !is_right {
                 self.drafts.judge(id, right, guessed as u32);
             }
@@ -166,18 +209,23 @@ impl Core {
         self.scheduler.commit(id);
     }
 
-    fn sample(&mut self, id: SequenceId, logits: &[f32]) -> Result<Drawn, NotFinite> {
-        let request = &self.requests[&id.request];
-        let sequence = &request.choices[id.choice as usize];
-        let barred = sequence.barred(&request.ending, &self.tokenizer);
+    fn sample(&mut self, id: SequenceId, logits: &[f32]) -> Result<Drawn, NoToken> {
+        let request = self.requests.get_mut(&id.request).expect("a planned request is known");
+        let sequence = &mut request.choices[id.choice as usize];
+        let allowed = sequence.allowed(&request.ending, &self.tokenizer)?;
+        let barred = match allowed {
+            None => sequence.barred(&request.ending, &self.tokenizer),
+            Some(_) => Vec::new(),
+        };
         let draw = Draw {
             choice: id.choice,
             index: sequence.drawn().len() as u32,
             prompt: &request.submission.prompt.ids,
             occurrences: sequence.occurrences(),
             barred: &barred,
+            allowed: allowed.as_ref(),
         };
-        draw.from(logits, &request.submission.sampling, &mut self.scratch)
+        Ok(draw.from(logits, &request.submission.sampling, &mut self.scratch)?)
     }
 
     /// Adds a drawn token to its answer and says so; ends the answer, and with the last one
@@ -189,7 +237,7 @@ impl Core {
         drawn: Drawn,
         computed: bool,
         events: &mut Events,
-    ) -> bool {
+    ) -> Result<bool, Lost> {
         let logprob = drawn.logprobs.map(|logprobs| self.name(&logprobs));
         let request = self.requests.get_mut(&id.request).expect("a planned request is known");
         let choice = id.choice;
@@ -199,13 +247,13 @@ impl Core {
         }
         let sequence = &mut request.choices[choice as usize];
         let index = sequence.drawn().len() as u32;
-        let accepted = sequence.accept(drawn.id, &request.ending, &self.tokenizer);
+        let accepted = sequence.accept(drawn.id, &request.ending, &self.tokenizer)?;
         let mut say = |event| events.push((request.key.clone(), event));
         let text = accepted.text;
         say(CoreEvent::Token(Token { choice, index, id: drawn.id, text, logprob }));
         let Some(end) = accepted.end else {
             self.scheduler.grow(id, drawn.id.0, computed);
-            return false;
+            return Ok(false);
         };
         say(CoreEvent::Finished(Finished { choice, reason: end.reason, text: end.text }));
         self.scheduler.commit(id);
@@ -219,7 +267,22 @@ impl Core {
             events.push((request.key.clone(), CoreEvent::Usage(usage, timings)));
             self.forget(id.request);
         }
-        true
+        Ok(true)
+    }
+
+    /// Gives a request up that no token can be drawn for, and that alone.
+    fn give_up(&mut self, id: SequenceId, why: NoToken, events: &mut Events) {
+        match why {
+            NoToken::NotFinite(error) => {
+                tracing::error!(%error, "no token can be drawn");
+                self.scheduler.disown(id);
+                self.fail(id, events);
+            }
+            NoToken::Lost(lost) => {
+                tracing::warn!(request = %self.requests[&id.request].key.request, error = %lost);
+                self.fail_with(id, lost.into(), events);
+            }
+        }
     }
 
     /// Gives a request up, with all its choices.

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod bench;
+mod constraints;
 mod determinism;
+mod real_model;
 
 use std::num::NonZeroU32;
 

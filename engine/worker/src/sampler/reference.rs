@@ -29,6 +29,7 @@ impl Case {
             prompt: &self.prompt,
             occurrences: &occurrences,
             barred: &[],
+            allowed: None,
         };
         let drawn = draw.from(&self.logits, &self.sampling, &mut Scratch::default());
         drawn.expect("the logits are finite").id

@@ -8,7 +8,7 @@ use super::*;
 
 fn draw_at(logits: &[f32], sampling: &Sampling, index: u32) -> Drawn {
     let occurrences = Occurrences::default();
-    Draw { choice: 0, index, prompt: &[], occurrences: &occurrences, barred: &[] }
+    Draw { choice: 0, index, prompt: &[], occurrences: &occurrences, barred: &[], allowed: None }
         .from(logits, sampling, &mut Scratch::default())
         .unwrap()
 }
@@ -74,11 +74,8 @@ fn bias_penalties_and_bars_change_the_draw_but_not_the_logprobs() {
     occurrences.add(TokenId(1));
     occurrences.add(TokenId(1));
     let draw = |sampling: &Sampling, barred: &[TokenId]| {
-        Draw { choice: 0, index: 0, prompt: &[], occurrences: &occurrences, barred }.from(
-            &logits,
-            sampling,
-            &mut Scratch::default(),
-        )
+        Draw { choice: 0, index: 0, prompt: &[], occurrences: &occurrences, barred, allowed: None }
+            .from(&logits, sampling, &mut Scratch::default())
     };
     let plain = Sampling { logprobs: Some(TopLogprobs::new(1).unwrap()), ..greedy() };
     let frequency = Sampling { frequency_penalty: Penalty::new(0.3).unwrap(), ..plain.clone() };
@@ -117,8 +114,14 @@ fn repetition_is_penalized_once_for_prompt_and_answer() {
     (0..3).for_each(|_| occurrences.add(TokenId(0)));
     let adjusted = |penalty| {
         let prompt = [0, 2, 2].map(TokenId);
-        let draw =
-            Draw { choice: 0, index: 0, prompt: &prompt, occurrences: &occurrences, barred: &[] };
+        let draw = Draw {
+            choice: 0,
+            index: 0,
+            prompt: &prompt,
+            occurrences: &occurrences,
+            barred: &[],
+            allowed: None,
+        };
         let penalty = RepetitionPenalty::new(penalty).unwrap();
         let sampling = Sampling { repetition_penalty: penalty, ..greedy() };
         draw.adjust(&logits, &sampling, &mut Vec::new()).to_vec()
@@ -144,7 +147,14 @@ fn logprobs_are_the_log_softmax_best_first() {
 #[test]
 fn a_logit_that_is_no_number_is_an_error() {
     let occurrences = Occurrences::default();
-    let draw = Draw { choice: 0, index: 0, prompt: &[], occurrences: &occurrences, barred: &[] };
+    let draw = Draw {
+        choice: 0,
+        index: 0,
+        prompt: &[],
+        occurrences: &occurrences,
+        barred: &[],
+        allowed: None,
+    };
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let drawn = draw.from(&[0.0, bad], &Sampling::default(), &mut Scratch::default());
         assert_eq!(drawn, Err(NotFinite));
@@ -179,7 +189,14 @@ fn a_used_memory_changes_nothing() {
         };
         // fewer logits now and then
         let logits = &logits[..logits.len() - (index as usize % 4) * 300];
-        let draw = Draw { choice: 0, index, prompt: &[], occurrences: &occurrences, barred: &[] };
+        let draw = Draw {
+            choice: 0,
+            index,
+            prompt: &[],
+            occurrences: &occurrences,
+            barred: &[],
+            allowed: None,
+        };
         let drawn = draw.from(logits, &sampling, &mut used);
         assert_eq!(drawn, draw.from(logits, &sampling, &mut Scratch::default()), "{sampling:?}");
     }

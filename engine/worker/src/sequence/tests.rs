@@ -33,7 +33,7 @@ fn check_with(
     let stop = StopStrings::new(stop.iter().map(|stop| stop.to_string()).collect()).unwrap();
     let max_tokens = MaxTokens::new(ending.tokens_max).unwrap();
     let stopping = Stopping { max_tokens, stop, stop_tokens, ignore_eos: false, min_tokens: 0 };
-    let mut sequence = Sequence::new(&stopping);
+    let mut sequence = Sequence::new(&stopping, &[], None);
     let tokens = tokenizer.encode(text, Control::Never).into_iter().map(TokenId);
     let mut shown = String::new();
     for token in tokens.chain(then.iter().copied()) {
@@ -41,7 +41,7 @@ fn check_with(
             shown.push_str("(more)");
             break;
         }
-        let Accepted { text, end } = sequence.accept(token, &ending, &tokenizer);
+        let Accepted { text, end } = sequence.accept(token, &ending, &tokenizer).unwrap();
         shown.push_str(&format!("{text:?} "));
         if let Some(End { reason, text }) = end {
             shown.push_str(&format!("{reason:?} {text:?}"));
@@ -103,11 +103,11 @@ fn what_would_end_an_answer_is_barred_until_its_least_length() {
     };
     let ending = Ending { tokens_min: 1, ..up_to(9) };
     let ignoring = Ending { ignore_eos: true, ..ending.clone() };
-    let mut sequence = Sequence::new(&stopping);
+    let mut sequence = Sequence::new(&stopping, &[], None);
     let mut all = vec![TokenId(7), TokenId(9)];
     assert_eq!(sequence.barred(&ignoring, &tokenizer), all);
     all.extend(tokenizer.end_tokens().iter().copied().map(TokenId));
     assert_eq!(sequence.barred(&ending, &tokenizer), all);
-    sequence.accept(TokenId(5), &ending, &tokenizer);
+    sequence.accept(TokenId(5), &ending, &tokenizer).unwrap();
     assert_eq!(sequence.barred(&ending, &tokenizer), []);
 }

@@ -3,16 +3,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use engine_api::{EngineError, Epoch};
 use engine_wire::{Counters, Heartbeat, Load, StreamId, Submit};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, warn};
 
+use super::compiler::{Compiler, Job};
 use super::desk::Desk;
 use super::fault::Fault;
 use super::mailbox::{Mailbox, Undeliverable};
-use crate::{Core, CoreEvent, SequenceKey};
+use crate::{Core, CoreEvent, Grammars, Guide, SequenceKey};
 
 /// Orders that are taken between two steps, so that a flood of them cannot stop the steps.
 const ORDERS_PER_STEP_MAX: usize = 64;
@@ -23,6 +25,8 @@ pub(super) enum Order {
     Open { connection: u64, mailbox: Mailbox },
     /// A request.
     Submit { connection: u64, submit: Box<Submit> },
+    /// A request whose grammar was compiled, or is not sound.
+    Compiled { connection: u64, submit: Box<Submit>, guides: Result<Vec<Guide>, EngineError> },
     /// The end of a request.
     Cancel { connection: u64, stream: StreamId },
     /// No new requests from this connection.
@@ -53,7 +57,14 @@ impl Pulse {
 
 /// What the thread needs of a core; a trait so that tests can do without a model.
 pub(super) trait Steps {
-    fn submit(&mut self, key: SequenceKey, submit: Submit) -> Result<(), EngineError>;
+    fn grammars(&self) -> Arc<Grammars>;
+    /// There is a guide for each choice of a request with a constraint.
+    fn submit(
+        &mut self,
+        key: SequenceKey,
+        submit: Submit,
+        guides: Vec<Guide>,
+    ) -> Result<(), EngineError>;
     fn cancel(&mut self, key: &SequenceKey);
     fn step(&mut self) -> Vec<(SequenceKey, CoreEvent)>;
     fn is_idle(&self) -> bool;
@@ -61,8 +72,17 @@ pub(super) trait Steps {
 }
 
 impl Steps for Core {
-    fn submit(&mut self, key: SequenceKey, submit: Submit) -> Result<(), EngineError> {
-        Core::submit(self, key, submit.submission, submit.resume)
+    fn grammars(&self) -> Arc<Grammars> {
+        Core::grammars(self)
+    }
+
+    fn submit(
+        &mut self,
+        key: SequenceKey,
+        submit: Submit,
+        guides: Vec<Guide>,
+    ) -> Result<(), EngineError> {
+        self.submit_guided(key, submit.submission, submit.resume, guides)
     }
 
     fn cancel(&mut self, key: &SequenceKey) {
@@ -106,16 +126,24 @@ pub(super) struct Bench {
     epoch: Epoch,
     fault: Fault,
     desks: HashMap<u64, Desk>,
+    compiler: Compiler,
     draining: bool,
 }
 
 impl Bench {
-    pub(super) fn new(orders: mpsc::Receiver<Order>, epoch: u64, fault: Fault) -> Self {
+    /// `sender` is the other end of the orders.
+    pub(super) fn new(
+        orders: mpsc::Receiver<Order>,
+        sender: mpsc::WeakSender<Order>,
+        epoch: u64,
+        fault: Fault,
+    ) -> Self {
         let (load, _) = watch::channel(Load::default());
         let pulse = Pulse { steps: AtomicU64::new(0), busy: AtomicBool::new(false), load };
         let pulse = Arc::new(pulse);
         let (epoch, desks) = (Epoch(epoch), HashMap::new());
-        Self { orders, pulse, epoch, fault, desks, draining: false }
+        let compiler = Compiler::new(sender);
+        Self { orders, pulse, epoch, fault, desks, compiler, draining: false }
     }
 
     pub(super) fn pulse(&self) -> Arc<Pulse> {
@@ -170,6 +198,9 @@ impl Bench {
                 self.desks.insert(connection, desk);
             }
             Order::Submit { connection, submit } => self.submit(core, connection, *submit),
+            Order::Compiled { connection, submit, guides } => {
+                self.admit(core, connection, *submit, guides);
+            }
             Order::Cancel { connection, stream } => {
                 let request = self.desks.get_mut(&connection).and_then(|desk| desk.cancel(stream));
                 if let Some(request) = request {
@@ -201,8 +232,11 @@ impl Bench {
         } else if desk.has(&request) {
             error!(%request, "the request is running already");
             Err(EngineError::Internal)
+        } else if submit.submission.constraint.is_some() {
+            let job = Job { connection, submit: Box::new(submit), came: Instant::now() };
+            self.compiler.take(|| core.grammars(), job)
         } else {
-            core.submit(SequenceKey { connection, request: request.clone() }, submit)
+            core.submit(SequenceKey { connection, request: request.clone() }, submit, Vec::new())
         };
         let delivered = match taken {
             Ok(()) => {
@@ -212,6 +246,29 @@ impl Bench {
             Err(error) => desk.refuse(stream, error),
         };
         if delivered.is_err() {
+            self.overrun(core, connection);
+        }
+    }
+
+    /// A request that was taken before, and was waiting for its grammar. It may have been
+    /// cancelled since.
+    fn admit(
+        &mut self,
+        core: &mut impl Steps,
+        connection: u64,
+        submit: Submit,
+        guides: Result<Vec<Guide>, EngineError>,
+    ) {
+        let request = submit.submission.id.clone();
+        let is_open = |desk: &&mut Desk| desk.is_open(submit.stream, &request);
+        let Some(desk) = self.desks.get_mut(&connection).filter(is_open) else {
+            return;
+        };
+        let key = SequenceKey { connection, request: request.clone() };
+        let taken = guides.and_then(|guides| core.submit(key, submit, guides));
+        if let Err(error) = taken
+            && desk.add(&request, CoreEvent::Failed(error)).is_err()
+        {
             self.overrun(core, connection);
         }
     }

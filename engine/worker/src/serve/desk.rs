@@ -43,7 +43,12 @@ impl Desk {
         self.requests.contains_key(request)
     }
 
-    /// A request was taken by the core.
+    /// Whether a stream is this request, and still wanted.
+    pub(super) fn is_open(&self, stream: StreamId, request: &RequestId) -> bool {
+        self.streams.get(&stream) == Some(request)
+    }
+
+    /// A request was taken.
     pub(super) fn open(&mut self, stream: StreamId, request: RequestId) {
         self.streams.insert(stream, request.clone());
         self.requests.insert(request, stream);

@@ -3,12 +3,15 @@
 //! Each case runs some requests alone, and then together: in random order and at random
 //! steps, with random chunks, in a pool that is nearly too small, beside neighbours that are
 //! cancelled midway, with what the prefix cache has of others and of itself, with guessed
-//! tokens, and taken over from another core at a random token. Ids, texts and the bits of
+//! tokens, with tokens that a grammar forces in one chunk or one by one, and taken over from
+//! another core at a random token. Ids, texts and the bits of
 //! log-probabilities must be the same.
 
 use std::cell::RefCell;
 
-use engine_api::{LogitBias, MinP, RepetitionPenalty, Sampling, Seed, StopTokens, TopK, TopP};
+use engine_api::{
+    Constraint, LogitBias, MinP, RepetitionPenalty, Sampling, Seed, StopTokens, TopK, TopP,
+};
 use engine_tiny::{Architecture, Value};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -69,6 +72,15 @@ fn sampling() -> impl Strategy<Value = Sampling> {
         })
 }
 
+/// Grammars whose text is forced here and free there, and which end early, late or never.
+const GRAMMARS: [&str; 5] = [
+    r#"start: %json { "type": "object", "properties": { "name": { "type": "string" }, "ages": { "type": "array", "items": { "type": "integer" } } }, "required": ["name", "ages"], "additionalProperties": false }"#,
+    r#"start: %json { "enum": ["the end and", "the end of it", 12.5, null] }"#,
+    r#"start: "the in" /[a-z ]{0,9}/ (" and the " /[0-9é€]/)+"#,
+    r#"start: <[1]> "x: the\n" /(.|\n)*/ <[2]> " and" /[^x]*/"#,
+    "start: /(?s:.*)/",
+];
+
 fn asked() -> impl Strategy<Value = Asked> {
     let length = prop_oneof![3 => 1..40usize, 3 => 40..130usize, 1 => 240..340usize];
     let strings = prop_oneof![3 => Just(vec![]), 1 => Just(vec!["a".into(), " the".into()])];
@@ -81,11 +93,13 @@ fn asked() -> impl Strategy<Value = Asked> {
         (0..30u32, prop::option::weighted(0.2, 1..40u32)),
         prop::option::weighted(0.3, prop::collection::vec(any::<u8>(), 3)),
         (0..2u8, 0..3u64),
+        prop::option::weighted(0.4, prop::sample::select(&GRAMMARS[..])),
     )
         .prop_map(
-            |((seed, length, choices), sampling, stopping, (arrives, after), resumed, tenant)| {
+            |(prompt, sampling, stopping, (arrives, after), resumed, tenant, grammar)| {
+                let (seed, length, choices) = prompt;
                 let (max_tokens, (stop, stop_tokens), ignore_eos, min_tokens) = stopping;
-                let mut submission = submission("", &prompt(seed, length));
+                let mut submission = submission("", &bench::prompt(seed, length));
                 submission.choices = Choices::new(choices).unwrap();
                 submission.sampling = sampling;
                 submission.stopping.max_tokens = MaxTokens::new(max_tokens).unwrap();
@@ -96,6 +110,8 @@ fn asked() -> impl Strategy<Value = Asked> {
                 submission.stopping.min_tokens = min_tokens;
                 submission.namespace = engine_api::CacheNamespace([tenant.0; 16]);
                 submission.share.key = tenant.1;
+                submission.constraint = grammar.map(|text| Constraint::new(text).unwrap());
+                submission.markers = vec![TokenId(1)];
                 Asked {
                     submission,
                     arrives,
@@ -169,6 +185,9 @@ struct Met {
     resumed: u32,
     /// Prompt tokens that came from the prefix cache, in either run.
     cached: u32,
+    /// Sequences that followed a grammar, and those of them that came to its end.
+    guided: u32,
+    complete: u32,
 }
 
 fn run(file: &[u8], case: &Case, alone: &mut Bench, met: &mut Met) -> Result<(), TestCaseError> {
@@ -179,6 +198,11 @@ fn run(file: &[u8], case: &Case, alone: &mut Bench, met: &mut Met) -> Result<(),
         let outcome = alone.finish().pop_first().expect("one was submitted").1;
         let resumed = cut(asked, &outcome);
         met.sequences += outcome.choices.len() as u32;
+        if asked.submission.constraint.is_some() {
+            let ends = outcome.choices.iter().map(|choice| choice.reason);
+            met.guided += outcome.choices.len() as u32;
+            met.complete += ends.filter(|end| *end == Some(FinishReason::Stop)).count() as u32;
+        }
         met.resumed += u32::from(asked.resumed.is_some());
         expected.push((outcome, resumed));
     }
@@ -214,6 +238,7 @@ fn run(file: &[u8], case: &Case, alone: &mut Bench, met: &mut Met) -> Result<(),
 fn check(model: &TinyModel, cases: u32) -> Met {
     let file = model.to_bytes();
     let alone = RefCell::new(Bench::over(&file, 64, CoreConfig::STEP_TOKENS_MAX));
+    alone.borrow_mut().core.forced_max = 0;
     let met = RefCell::new(Met::default());
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let result = TestRunner::new(config)
@@ -246,6 +271,7 @@ fn a_window_changes_nothing_of_that() {
 #[test]
 fn results_depend_on_nothing_but_the_request() {
     let met = check(&bench::model(), cases());
-    let rare = [met.preemptions, met.cancelled.into(), met.resumed.into(), met.cached.into()];
+    let rare = [met.cancelled, met.resumed, met.cached, met.guided, met.complete].map(u64::from);
+    let rare = [&rare[..], &[met.preemptions]].concat();
     assert!(rare.iter().all(|count| *count > 0), "{met:?}");
 }

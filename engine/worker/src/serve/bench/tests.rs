@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use engine_api::{
-    CacheNamespace, Choices, FinishReason, Finished, MaxTokens, ModelDigest, ModelId, Priority,
-    Prompt, RequestId, Sampling, Share, StopStrings, StopTokens, Stopping, Submission, Timings,
-    Token, TokenId, Usage, ZoneId,
+    CacheNamespace, Choices, Constraint, FinishReason, Finished, MaxTokens, ModelDigest, ModelId,
+    Priority, Prompt, RequestId, Sampling, Share, StopStrings, StopTokens, Stopping, Submission,
+    Timings, Token, TokenId, Usage, ZoneId,
 };
+use engine_text::{GgufHeader, Tokenizer};
+use engine_tiny::TinyModel;
 use engine_wire::Step;
 use engine_wire::bounds::STEP_EVENTS_MAX;
 
@@ -24,7 +27,19 @@ struct Fake {
 }
 
 impl Steps for Fake {
-    fn submit(&mut self, key: SequenceKey, submit: Submit) -> Result<(), EngineError> {
+    fn grammars(&self) -> Arc<Grammars> {
+        let bytes = TinyModel::default().to_bytes();
+        let header = GgufHeader::parse(bytes.as_slice(), bytes.len() as u64).unwrap();
+        Arc::new(Grammars::new(Arc::new(Tokenizer::from_gguf(&header).unwrap())))
+    }
+
+    fn submit(
+        &mut self,
+        key: SequenceKey,
+        submit: Submit,
+        guides: Vec<Guide>,
+    ) -> Result<(), EngineError> {
+        assert_eq!(guides.len(), usize::from(submit.submission.constraint.is_some()));
         if submit.submission.prompt.ids.len() > 1 {
             return Err(EngineError::Unsupported("prompt"));
         }
@@ -75,7 +90,7 @@ struct Running {
 impl Running {
     fn start(rate: u32) -> Self {
         let (orders, waiting) = mpsc::channel(64);
-        let bench = Bench::new(waiting, 1, Fault::none());
+        let bench = Bench::new(waiting, orders.downgrade(), 1, Fault::none());
         let pulse = bench.pulse();
         let thread = thread::spawn(move || bench.run(Fake { rate, ..Fake::default() }));
         Self { orders, pulse, thread }
@@ -239,4 +254,61 @@ async fn a_refusal_reaches_the_fleet() {
     running.order(Order::Submit { connection: 1, submit: Box::new(twin) }).await;
     let steps = until_end(&mut letters, 3).await;
     assert_eq!(steps.last().unwrap().failed, [(StreamId(3), EngineError::Internal)]);
+}
+
+fn constrained(stream: u64, grammar: &str) -> Box<Submit> {
+    let mut submit = submit(stream, 5);
+    submit.submission.constraint = Some(Constraint::new(grammar).unwrap());
+    Box::new(submit)
+}
+
+#[tokio::test]
+async fn a_grammar_is_compiled_before_its_request_runs() {
+    let running = Running::start(1);
+    let mut letters = running.open(1).await;
+    let order = |submit| Order::Submit { connection: 1, submit };
+    running.order(order(constrained(1, "start: \"a\""))).await;
+    let steps = until_end(&mut letters, 1).await;
+    assert_eq!(steps.iter().map(|step| step.tokens.len()).sum::<usize>(), 5);
+    // one that is none fails its request and no other
+    running.order(order(constrained(2, "start: nothing"))).await;
+    running.submit(1, 3, 5).await;
+    until_end(&mut letters, 3).await;
+    let steps = until_end(&mut letters, 2).await;
+    let failed = &steps.last().unwrap().failed;
+    assert!(
+        matches!(&failed[..], [(StreamId(2), EngineError::Invalid { param: "grammar", .. })]),
+        "{failed:?}"
+    );
+}
+
+#[tokio::test]
+async fn who_waits_for_a_grammar_can_be_cancelled_and_is_waited_for() {
+    let running = Running::start(1);
+    let mut letters = running.open(1).await;
+    for stream in 1..=20 {
+        let submit = constrained(stream, &format!("start: \"a{stream}\""));
+        running.order(Order::Submit { connection: 1, submit }).await;
+        if stream < 20 {
+            running.order(Order::Cancel { connection: 1, stream: StreamId(stream) }).await;
+        }
+    }
+    running.order(Order::Drain { connection: 1 }).await;
+    let steps = until_end(&mut letters, 20).await;
+    assert!(steps.iter().all(|step| step.tokens.iter().all(|(of, _)| *of == StreamId(20))));
+    assert!(letters.take().await.is_none(), "drained, and nothing else was heard");
+    running.until_running(0).await;
+}
+
+#[tokio::test]
+async fn a_request_whose_time_is_over_is_not_run() {
+    let running = Running::start(1);
+    let mut letters = running.open(1).await;
+    let mut late = constrained(1, "start: \"a\"");
+    late.submission.deadline = Some(Duration::from_nanos(1));
+    running.order(Order::Submit { connection: 1, submit: late }).await;
+    let steps = until_end(&mut letters, 1).await;
+    let failed = &steps[0].failed;
+    let is_late = matches!(&failed[..], [(_, EngineError::DeadlineExceeded { .. })]);
+    assert!(is_late, "{failed:?}");
 }
