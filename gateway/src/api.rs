@@ -4,14 +4,20 @@
 //! credential; everything else, a path that does not exist included, is behind
 //! authentication, so that a new route cannot be open by mistake.
 
+mod answer;
 mod authenticate;
 mod body;
 pub mod chat;
 pub mod fields;
 mod health;
 pub mod json;
+mod logprobs;
 mod models;
 mod observe;
+mod parameters;
+mod rendering;
+mod runs;
+mod stream;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::extract::Request;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http_body_util::BodyExt;
+use serde_json::Value;
 
-use super::ApiBounds;
 use super::fields::Invalid;
+use super::{ApiBounds, json};
 use crate::error::Refusal;
 
 /// What is read and thrown away of a body that is too long, so that the client gets to read
@@ -18,8 +20,27 @@ const DISCARDED_MAX: usize = 16 << 20;
 /// And for how long.
 const DISCARDING_MAX: Duration = Duration::from_secs(5);
 
+/// Bodies above this are parsed where they hold up no other request, in bytes.
+const PARSED_ASIDE: usize = 128 * 1024;
+
+/// Reads a request's body as JSON and `read`s out of it what an endpoint takes.
+pub async fn parse<T: Send + 'static>(
+    request: Request,
+    bounds: &ApiBounds,
+    read: fn(&Value) -> Result<T, Invalid>,
+) -> Result<T, Refusal> {
+    let (head, body) = request.into_parts();
+    let body = self::read(&head.headers, body, bounds).await?;
+    let parse = move |body: &[u8]| Ok(read(&json::parse(body)?)?);
+    if body.len() < PARSED_ASIDE {
+        return parse(&body);
+    }
+    let parsed = tokio::task::spawn_blocking(move || parse(&body)).await;
+    parsed.map_err(|_panicked| Refusal::Internal)?
+}
+
 /// Reads the whole body.
-pub async fn read(headers: &HeaderMap, body: Body, bounds: &ApiBounds) -> Result<Bytes, Refusal> {
+async fn read(headers: &HeaderMap, body: Body, bounds: &ApiBounds) -> Result<Bytes, Refusal> {
     if let Some(encoding) = headers.get(CONTENT_ENCODING).filter(|value| *value != "identity") {
         let shown = encoding.to_str().unwrap_or("that").chars().take(32).collect::<String>();
         let message = format!("`content-encoding: {shown}` is not supported; send it plain");

@@ -1,17 +1,16 @@
 //! The answer as server-sent events, in the order that every client takes: for each choice
 //! its role, its content, its finish; then the usage where asked; then `[DONE]`.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 use engine_api::{Choices, Event, OutputEvent, Usage};
 use serde::Serialize;
 
-use super::request::Rendering;
-use super::shape::{Head, LogprobsShape, UsageShape, finish_reason};
-
-/// A comment, which clients skip: it keeps a silent connection open.
-pub const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");
-/// The end of a complete answer. A failed one never has it.
-pub const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");
+use super::shape::{Head, UsageShape, finish_reason};
+use crate::api::answer::fingerprint;
+use crate::api::logprobs::LogprobsShape;
+use crate::api::rendering::Rendering;
+use crate::api::stream::{DONE, EventWriter, event};
+use crate::error::Refusal;
 
 /// Turns events into chunks.
 pub struct Chunks {
@@ -75,7 +74,7 @@ impl Chunks {
             Event::Placed(placement) => {
                 // another placement follows a worker's death: the answer just goes on
                 if self.fingerprint.is_none() {
-                    self.fingerprint = Some(super::fingerprint(&placement));
+                    self.fingerprint = Some(fingerprint(&placement));
                     (0..self.choices.get()).for_each(|index| self.open(index, out));
                 }
             }
@@ -137,11 +136,18 @@ impl Chunks {
     }
 }
 
-/// Appends one event of the stream. JSON holds no line end, so it is one `data` line.
-pub fn event(data: &impl Serialize, out: &mut BytesMut) {
-    out.put_slice(b"data: ");
-    serde_json::to_writer(out.writer(), data).expect("strings, numbers and arrays become JSON");
-    out.put_slice(b"\n\n");
+impl EventWriter for Chunks {
+    fn write(&mut self, _prompt: usize, event: Event, out: &mut BytesMut) {
+        Self::write(self, event, out);
+    }
+
+    fn done(&mut self, out: &mut BytesMut) {
+        out.put_slice(DONE);
+    }
+
+    fn fail(&mut self, refusal: &Refusal, out: &mut BytesMut) {
+        event(&refusal.body(), out);
+    }
 }
 
 #[cfg(test)]

@@ -3,10 +3,13 @@
 use engine_api::{Choices, Event, FinishReason, OutputEvent, Usage};
 use serde::Serialize;
 
-use super::shape::{Head, LogprobsShape, UsageShape, finish_reason};
+use super::shape::{Head, UsageShape, finish_reason};
+use crate::api::answer::{Gather, fingerprint};
+use crate::api::logprobs::LogprobsShape;
 
 /// Gathers the events of one request.
 pub struct Gathered {
+    head: Head,
     choices: Vec<GatheredChoice>,
     fingerprint: Option<String>,
     usage: Option<Usage>,
@@ -49,15 +52,16 @@ struct AssistantMessage<'a> {
 
 impl Gathered {
     /// Nothing yet.
-    pub fn new(choices: Choices) -> Self {
+    pub fn new(head: Head, choices: Choices) -> Self {
         let choices = (0..choices.get()).map(|_| GatheredChoice::default()).collect();
-        Self { choices, fingerprint: None, usage: None }
+        Self { head, choices, fingerprint: None, usage: None }
     }
+}
 
-    /// Takes the next event.
-    pub fn push(&mut self, event: Event) {
+impl Gather for Gathered {
+    fn push(&mut self, _prompt: usize, event: Event) {
         match event {
-            Event::Placed(placement) => self.fingerprint = Some(super::fingerprint(&placement)),
+            Event::Placed(placement) => self.fingerprint = Some(fingerprint(&placement)),
             Event::Token(token) => {
                 let choice = &mut self.choices[usize::from(token.choice)];
                 if let Some(position) = token.logprob {
@@ -78,8 +82,8 @@ impl Gathered {
         }
     }
 
-    /// The JSON text; `None` while a choice runs or the usage is not known.
-    pub fn json(&self, head: &Head) -> Option<Vec<u8>> {
+    fn json(&self) -> Option<Vec<u8>> {
+        let head = &self.head;
         let choices = self.choices.iter().enumerate().map(|(index, choice)| {
             let message =
                 AssistantMessage { role: "assistant", content: &choice.content, refusal: None };

@@ -52,9 +52,10 @@ const EXTENSIONS: &[(&str, Neutral)] = &[
     ("use_beam_search", Neutral::Flag(false)),
 ];
 
-/// Refuses the first field that asks for something that is not done.
-pub fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), Invalid> {
-    for (name, neutral) in EXTENSIONS {
+/// Refuses the first field that asks for something that is not done; `read` are those that the
+/// endpoint reads itself.
+pub fn refuse_unsupported(fields: &Fields<'_>, read: &[&str]) -> Result<(), Invalid> {
+    for (name, neutral) in EXTENSIONS.iter().filter(|(name, _)| !read.contains(name)) {
         if let Some(value) = fields.get(name)
             && let Some(message) = neutral.refuses(value)
         {

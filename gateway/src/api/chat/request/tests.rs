@@ -1,4 +1,4 @@
-use engine_api::Conversation;
+use engine_api::{Conversation, Priority, Seed, TokenId};
 use expect_test::expect;
 use serde_json::json;
 

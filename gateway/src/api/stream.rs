@@ -10,28 +10,66 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use engine_api::{EngineError, Event};
 use futures_util::Stream;
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tracing::{Instrument, Span};
 
-use super::chunks::{self, Chunks, DONE, KEEP_ALIVE};
-use crate::api::ApiBounds;
+use super::ApiBounds;
+use super::runs::Runs;
 use crate::error::Refusal;
-use crate::pipeline::Run;
+
+/// A comment, which clients skip: it keeps a silent connection open.
+pub const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");
+
+/// How OpenAI's older streams end.
+pub const DONE: &[u8] = b"data: [DONE]\n\n";
+
+/// Writes the events of an answer as an endpoint's clients read them.
+pub trait EventWriter: Send + 'static {
+    /// Appends what an event of the prompt with this index says, which may be nothing.
+    fn write(&mut self, prompt: usize, event: Event, out: &mut BytesMut);
+
+    /// Appends the end of a complete answer. A failed one never has it.
+    fn done(&mut self, out: &mut BytesMut);
+
+    /// Appends the end of an answer that failed.
+    fn fail(&mut self, refusal: &Refusal, out: &mut BytesMut);
+
+    /// What keeps a silent connection open.
+    fn keep_alive(&self) -> Bytes {
+        KEEP_ALIVE
+    }
+}
+
+/// Appends one event without a name. JSON holds no line end, so it is one `data` line.
+pub fn event(data: &impl Serialize, out: &mut BytesMut) {
+    out.put_slice(b"data: ");
+    serde_json::to_writer(out.writer(), data).expect("strings, numbers and arrays become JSON");
+    out.put_slice(b"\n\n");
+}
+
+/// Appends one event with a name.
+pub fn named_event(name: &str, data: &impl Serialize, out: &mut BytesMut) {
+    out.put_slice(b"event: ");
+    out.put_slice(name.as_bytes());
+    out.put_slice(b"\n");
+    event(data, out);
+}
 
 /// A piece of the body takes no further events beyond this, in bytes.
 const PIECE_BYTES: usize = 16 * 1024;
 
 /// The response, whose body is written by a task of its own.
-pub fn respond(run: Run, chunks: Chunks, bounds: &ApiBounds) -> Response {
+pub fn respond(runs: Runs, writer: impl EventWriter, bounds: &ApiBounds) -> Response {
     let (pieces, taken) = mpsc::channel(bounds.frames_max.max(1));
     let reader = Reader { pieces, stall_max: bounds.reader_stall_max };
-    let answer = answer(run, chunks, reader, bounds.keep_alive_every);
+    let answer = answer(runs, writer, reader, bounds.keep_alive_every);
     tokio::spawn(answer.instrument(Span::current()));
     let mut response = Response::new(Body::from_stream(Pieces { taken, ended: false }));
     let headers = response.headers_mut();
@@ -104,33 +142,40 @@ impl Reader {
 enum Ended {
     /// To their end.
     Complete,
-    Failed(EngineError),
+    /// The run of this prompt failed.
+    Failed(usize, EngineError),
     Gone,
 }
 
-/// Writes the answer to its end. A failed one ends with an error event and without `[DONE]`,
+/// Writes the answer to its end. A failed one ends with an error event and never in good order,
 /// because a stream that just ends looks like success to clients.
-async fn answer(mut run: Run, mut chunks: Chunks, reader: Reader, keep_alive_every: Duration) {
-    let refused = match events(&mut run, &mut chunks, &reader, keep_alive_every).await {
-        Ended::Complete => run.settle().await.err(),
-        Ended::Failed(error) => Some(run.fail(error).await),
+async fn answer(
+    mut runs: Runs,
+    mut writer: impl EventWriter,
+    reader: Reader,
+    keep_alive_every: Duration,
+) {
+    let refused = match events(&mut runs, &mut writer, &reader, keep_alive_every).await {
+        Ended::Complete => runs.settle().await.err(),
+        Ended::Failed(prompt, error) => Some(runs.fail(prompt, error).await),
         Ended::Gone => {
-            run.cancel().await;
+            runs.cancel().await;
             tracing::info!("the client went away, so the request was cancelled");
             return;
         }
     };
-    let last = match refused {
-        None => DONE,
-        Some(refused) => error_event(&refused.refusal),
-    };
+    let mut last = BytesMut::new();
+    match refused {
+        None => writer.done(&mut last),
+        Some(refused) => writer.fail(&refused.refusal, &mut last),
+    }
     // the run is settled: whether the client still reads changes nothing
-    let _ = reader.write(Piece::Last(last)).await;
+    let _ = reader.write(Piece::Last(last.freeze())).await;
 }
 
 async fn events(
-    run: &mut Run,
-    chunks: &mut Chunks,
+    runs: &mut Runs,
+    writer: &mut impl EventWriter,
     reader: &Reader,
     keep_alive_every: Duration,
 ) -> Ended {
@@ -139,9 +184,9 @@ async fn events(
         let next = tokio::select! {
             biased;
             () = reader.gone() => return Ended::Gone,
-            next = run.next() => next,
+            next = runs.next() => next,
             () = sleep_until(silent_until) => {
-                if reader.write(Piece::More(KEEP_ALIVE)).await.is_err() {
+                if reader.write(Piece::More(writer.keep_alive())).await.is_err() {
                     return Ended::Gone;
                 }
                 silent_until = Instant::now() + keep_alive_every;
@@ -151,39 +196,33 @@ async fn events(
         let Some(next) = next else {
             return Ended::Complete;
         };
-        let (piece, failed) = piece(next, run, chunks);
+        let (piece, failed) = piece(next, runs, writer);
         if !piece.is_empty() {
             silent_until = Instant::now() + keep_alive_every;
             if reader.write(Piece::More(piece)).await.is_err() {
                 return Ended::Gone;
             }
         }
-        if let Some(error) = failed {
-            return Ended::Failed(error);
+        if let Some((prompt, error)) = failed {
+            return Ended::Failed(prompt, error);
         }
     }
 }
 
-/// The chunks of this event and of those that are there already.
+/// What this event says, and those that are there already.
 fn piece(
-    first: Result<Event, EngineError>,
-    run: &mut Run,
-    chunks: &mut Chunks,
-) -> (Bytes, Option<EngineError>) {
+    first: (usize, Result<Event, EngineError>),
+    runs: &mut Runs,
+    writer: &mut impl EventWriter,
+) -> (Bytes, Option<(usize, EngineError)>) {
     let mut out = BytesMut::new();
     let mut next = Some(first);
-    while let Some(event) = next {
+    while let Some((prompt, event)) = next {
         match event {
-            Ok(event) => chunks.write(event, &mut out),
-            Err(error) => return (out.freeze(), Some(error)),
+            Ok(event) => writer.write(prompt, event, &mut out),
+            Err(error) => return (out.freeze(), Some((prompt, error))),
         }
-        next = if out.len() < PIECE_BYTES { run.next_ready() } else { None };
+        next = if out.len() < PIECE_BYTES { runs.next_ready() } else { None };
     }
     (out.freeze(), None)
-}
-
-fn error_event(refusal: &Refusal) -> Bytes {
-    let mut out = BytesMut::new();
-    chunks::event(&refusal.body(), &mut out);
-    out.freeze()
 }
