@@ -25,6 +25,8 @@ pub struct Message {
     pub role: Role,
     /// Text parts are joined; `None` where the client sent null or nothing.
     pub content: Option<String>,
+    /// What the assistant reasoned before it answered, where the client sent it back.
+    pub reasoning: Option<String>,
     /// The client's name for the speaker.
     pub name: Option<String>,
     /// Calls that the assistant made in this turn.

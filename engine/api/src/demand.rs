@@ -35,6 +35,12 @@ pub enum ResponseFormat {
     JsonObject,
     /// JSON of this schema.
     JsonSchema(Value),
+    /// Text that this regular expression matches as a whole.
+    Regex(String),
+    /// One of these texts.
+    Choice(Vec<String>),
+    /// Text of this grammar: Lark, in llguidance's dialect.
+    Grammar(String),
 }
 
 /// The form of an answer, as the client demands it. The default demands nothing.

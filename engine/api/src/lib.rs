@@ -5,12 +5,14 @@
 //! or jurisdictions: the gateway turns a tenant into a [`CacheNamespace`] and a
 //! [`Share`], and a permit into a set of [`ZoneId`]s.
 
+mod answer_form;
 mod constraint;
 mod conversation;
 mod demand;
 mod engine;
 mod error;
 mod event;
+mod format;
 mod id;
 mod output;
 mod prompt;
@@ -20,6 +22,7 @@ mod submission;
 mod template_arguments;
 mod trace;
 
+pub use answer_form::{AnswerForm, Delivery, Reading};
 pub use constraint::Constraint;
 pub use conversation::{Conversation, FunctionCall, Message, Role, ToolCall};
 pub use demand::{Demand, ResponseFormat, ToolChoice};
@@ -28,6 +31,7 @@ pub use error::EngineError;
 pub use event::{
     CandidateToken, Event, FinishReason, Finished, Placement, Timings, Token, TokenLogprob, Usage,
 };
+pub use format::{CallFormat, ReasoningFormat, UnknownFormat};
 pub use id::{
     CacheNamespace, Epoch, ModelDigest, ModelId, NumericsClass, PartitionId, RequestId, TokenId,
     ZoneId,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{CacheNamespace, Conversation, Demand, ModelDigest, ModelId, TokenId};
+use crate::{AnswerForm, CacheNamespace, Conversation, Demand, ModelDigest, ModelId, TokenId};
 
 /// What the client said.
 #[derive(Clone, PartialEq, Debug)]
@@ -48,4 +48,7 @@ pub struct Prompt {
     pub max_tokens: u32,
     /// Longest sequence that the model takes, prompt and output together, in tokens.
     pub context: u32,
+    /// What the answer has to be and how it is read. Whoever submits the prompt passes it on; no
+    /// worker sees it.
+    pub answer: AnswerForm,
 }

@@ -4,6 +4,7 @@
 //! does not fit, so that calls and JSON are valid at any temperature. Here is only data in and
 //! text out: the same request gives the same text.
 
+mod content;
 mod harmony;
 mod lark;
 mod schema;
@@ -12,14 +13,15 @@ mod xml;
 
 use std::collections::HashSet;
 
-use engine_api::{ResponseFormat, ToolChoice};
+use engine_api::{CallFormat, Delivery, Demand, ReasoningFormat, ToolCall, ToolChoice};
 use serde_json::{Value, json};
 
+pub use content::ResponseError;
 pub use schema::SchemaError;
 
-use crate::format::{CallFormat, Delivery, ReasoningFormat};
+use content::Content;
 use lark::Lark;
-use schema::prepare;
+use schema::{Strictness, prepare};
 use shape::Shape;
 
 /// Most calls in one answer.
@@ -27,16 +29,12 @@ pub const CALLS_MAX: usize = 32;
 /// Longest name of a tool, as OpenAI has it.
 const NAME_LETTERS_MAX: usize = 64;
 
-/// What a request demands, and of which model.
-pub struct Demand<'a> {
+/// What a request demands of an answer, and how its model writes one.
+pub struct Assignment<'a> {
     /// Definitions as clients send them, `{"type": "function", "function": {...}}`.
     pub tools: &'a [Value],
-    /// Which of them.
-    pub choice: &'a ToolChoice,
-    /// Whether one answer may hold several calls.
-    pub is_parallel: bool,
-    /// What the answer is otherwise.
-    pub response: &'a ResponseFormat,
+    /// Which of them, and what the answer is otherwise.
+    pub demand: &'a Demand,
     /// How the model writes calls.
     pub calls: CallFormat,
     /// How it reasons.
@@ -65,9 +63,12 @@ pub struct Plan {
 /// What is wrong with a demand. All of it is the client's to mend.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum GrammarError {
-    /// A schema.
+    /// The schema of a tool.
     #[error(transparent)]
     Schema(#[from] SchemaError),
+    /// What the answer shall be beside calls.
+    #[error(transparent)]
+    Response(#[from] ResponseError),
     /// A tool without a usable name.
     #[error(
         "`tools[{index}].function.name` has to be 1 to {NAME_LETTERS_MAX} letters, digits, `_`, \
@@ -104,53 +105,67 @@ struct Tool {
     schema: Value,
 }
 
+impl GrammarError {
+    /// Which field of OpenAI's API is to blame.
+    pub fn param(&self) -> &'static str {
+        match self {
+            Self::Schema(_) | Self::Name { .. } | Self::NameTwice { .. } => "tools",
+            Self::UnknownTool { .. } | Self::NoTools => "tool_choice",
+            Self::Response(_) => "response_format",
+        }
+    }
+}
+
 /// Makes the grammar of a demand.
-pub fn plan(demand: &Demand) -> Result<Plan, GrammarError> {
-    let tools = offered(demand)?;
-    let is_required = match demand.choice {
+pub fn plan(asked: &Assignment) -> Result<Plan, GrammarError> {
+    let tools = offered(asked)?;
+    let is_required = match asked.demand.choice {
         ToolChoice::Required | ToolChoice::Named(_) => true,
-        ToolChoice::Allowed { is_required, .. } => *is_required,
+        ToolChoice::Allowed { is_required, .. } => is_required,
         ToolChoice::Auto | ToolChoice::None => false,
     };
     if is_required && tools.is_empty() {
         return Err(GrammarError::NoTools);
     }
-    let content = match demand.response {
-        ResponseFormat::Text => None,
-        ResponseFormat::JsonObject => Some(prepare(&json!({ "type": "object" }), RESPONSE)?),
-        ResponseFormat::JsonSchema(schema) => Some(prepare(schema, RESPONSE)?),
-    };
+    let content = Content::of(&asked.demand.response)?;
     let offered = tools.iter().map(|tool| tool.index).collect();
     if tools.is_empty() {
-        let grammar = content.map(|schema| {
-            let mut lark = Lark::new(demand.control_id);
-            shape::write_content(&mut lark, demand, &schema);
+        let grammar = content.map(|content| {
+            let mut lark = Lark::new(asked.control_id);
+            shape::write_content(&mut lark, asked, &content);
             lark.finish()
         });
         // its channels have to be read anyway
-        let calls = (demand.calls == CallFormat::Harmony).then_some(CallFormat::Harmony);
+        let calls = (asked.calls == CallFormat::Harmony).then_some(CallFormat::Harmony);
         return Ok(Plan { grammar, calls, delivery: Delivery::Whole, offered });
     }
     let is_free = !is_required && content.is_none();
-    let Some(shape) = Shape::of(demand, &tools, is_free) else {
-        let calls = Some(demand.calls);
+    let Some(shape) = Shape::of(asked, &tools, is_free) else {
+        let calls = Some(asked.calls);
         return Ok(Plan { grammar: None, calls, delivery: Delivery::Whole, offered });
     };
-    let mut lark = Lark::new(demand.control_id);
-    shape.write(&mut lark, demand, &tools, is_required, content.as_ref());
+    let mut lark = Lark::new(asked.control_id);
+    shape.write(&mut lark, asked, &tools, is_required, content.as_ref());
     let (calls, delivery) = (Some(shape.calls), shape.delivery(is_required));
     Ok(Plan { grammar: Some(lark.finish()), calls, delivery, offered })
 }
 
-/// Where a response's schema is in a request.
-const RESPONSE: &str = "response_format.json_schema.schema";
+/// The text of calls as a grammar of the format forces it, for turns that the model reads again.
+/// `has_control`: which markers are control tokens.
+pub fn write_calls(
+    format: CallFormat,
+    calls: &[ToolCall],
+    has_control: &dyn Fn(&str) -> bool,
+) -> String {
+    Shape::plain(format, has_control).text(calls)
+}
 
 /// The tools that the choice leaves. All are checked, the others too: what is wrong with them
 /// is wrong whatever is chosen.
-fn offered(demand: &Demand) -> Result<Vec<Tool>, GrammarError> {
+fn offered(asked: &Assignment) -> Result<Vec<Tool>, GrammarError> {
     let mut tools = Vec::new();
     let mut names = HashSet::new();
-    for (index, definition) in demand.tools.iter().enumerate() {
+    for (index, definition) in asked.tools.iter().enumerate() {
         let function = definition.get("function").unwrap_or(definition);
         let name = function.get("name").and_then(Value::as_str).unwrap_or_default();
         if !is_name(name) {
@@ -164,10 +179,10 @@ fn offered(demand: &Demand) -> Result<Vec<Tool>, GrammarError> {
             None | Some(Value::Null) => json!({ "type": "object", "additionalProperties": false }),
             Some(schema) => schema::object(schema, &place)?,
         };
-        let schema = prepare(&schema, &place)?;
+        let schema = prepare(&schema, &place, Strictness::of(function))?;
         tools.push(Tool { index, name: name.to_owned(), schema });
     }
-    let chosen: &[String] = match demand.choice {
+    let chosen: &[String] = match &asked.demand.choice {
         ToolChoice::None => return Ok(Vec::new()),
         ToolChoice::Auto | ToolChoice::Required => return Ok(tools),
         ToolChoice::Named(name) => std::slice::from_ref(name),

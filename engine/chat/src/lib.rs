@@ -15,8 +15,10 @@ mod marks;
 mod template;
 
 pub use format::{
-    CallFormat, Delivery, Detected, OutputParser, ParserLimits, ParserOptions, ReasoningFormat,
-    Reply, ReplyCall, Tools, UnknownFormat, begins_in_reasoning, describe_tools, detect,
+    Detected, OutputParser, ParserLimits, ParserOptions, Reply, ReplyCall, Tools,
+    begins_in_reasoning, control_texts, describe_tools, detect, told_calls,
 };
-pub use grammar::{CALLS_MAX, Demand, GrammarError, Plan, SchemaError, plan};
+pub use grammar::{
+    Assignment, CALLS_MAX, GrammarError, Plan, ResponseError, SchemaError, plan, write_calls,
+};
 pub use template::{Rendered, Template, TemplateError, TemplateLimits, TemplateOptions};

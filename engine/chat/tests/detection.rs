@@ -4,10 +4,11 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use engine_api::{Conversation, FunctionCall, Message, Role, ToolCall};
+use engine_api::{
+    CallFormat, Conversation, FunctionCall, Message, ReasoningFormat, Role, ToolCall,
+};
 use engine_chat::{
-    CallFormat, OutputParser, ParserOptions, ReasoningFormat, Template, TemplateOptions, Tools,
-    begins_in_reasoning, detect,
+    OutputParser, ParserOptions, Template, TemplateOptions, Tools, begins_in_reasoning, detect,
 };
 use expect_test::expect;
 use serde_json::{Value, json};
@@ -21,7 +22,8 @@ fn table(folder: &Path) -> String {
         let name = file.file_name().into_string().unwrap();
         let (calls, reasoning) = (detected.calls.name(), detected.reasoning.name());
         let tools = if detected.renders_tools { "tools" } else { "-" };
-        writeln!(table, "{name:24} {calls:12} {reasoning:8} {tools}").unwrap();
+        let renders = if detected.renders_calls { "calls" } else { "-" };
+        writeln!(table, "{name:24} {calls:12} {reasoning:8} {tools:6} {renders}").unwrap();
     }
     table
 }
@@ -97,6 +99,7 @@ fn call_in_history(source: &str) -> Option<String> {
     let user = Message {
         role: Role::User,
         content: Some("Weather?".to_owned()),
+        reasoning: None,
         name: None,
         tool_calls: Vec::new(),
         tool_call_id: None,

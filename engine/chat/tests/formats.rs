@@ -5,10 +5,9 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use engine_api::OutputEvent;
+use engine_api::{CallFormat, Delivery, OutputEvent, ReasoningFormat};
 use engine_chat::{
-    CallFormat, Delivery, OutputParser, ParserLimits, ParserOptions, ReasoningFormat, Reply, Tools,
-    describe_tools,
+    OutputParser, ParserLimits, ParserOptions, Reply, Tools, control_texts, describe_tools,
 };
 use expect_test::expect_file;
 use proptest::prelude::*;
@@ -247,7 +246,7 @@ fn every_format_reads_every_sample() {
 #[test]
 fn nothing_is_said_early_of_what_may_become_a_marker() {
     for format in CallFormat::ALL {
-        for marker in format.control_texts() {
+        for marker in control_texts(Some(format), ReasoningFormat::None) {
             let options =
                 ParserOptions { calls: Some(format), tools: tools(), ..ParserOptions::default() };
             for (end, _) in marker.char_indices().skip(1) {

@@ -38,6 +38,7 @@ fn conversation(json: &Value) -> Conversation {
     let message = |message: &Value| Message {
         role: serde_json::from_value(message["role"].clone()).unwrap(),
         content: text(&message["content"]),
+        reasoning: None,
         name: text(&message["name"]),
         tool_calls: items(&message["tool_calls"]).map(tool_call).collect(),
         tool_call_id: text(&message["tool_call_id"]),
@@ -121,6 +122,7 @@ fn what_is_decoded_is_no_markup() {
         messages: vec![Message {
             role: Role::User,
             content: Some(content.to_owned()),
+            reasoning: None,
             name: None,
             tool_calls: Vec::new(),
             tool_call_id: None,
@@ -140,6 +142,7 @@ fn a_long_conversation_is_within_the_bounds() {
     let turn = |index: usize| Message {
         role: if index.is_multiple_of(2) { Role::User } else { Role::Assistant },
         content: Some("word ".repeat(800)),
+        reasoning: None,
         name: Some(format!("speaker {}", index % 7)),
         tool_calls: Vec::new(),
         tool_call_id: None,

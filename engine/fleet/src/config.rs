@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use engine_api::{ModelDigest, ModelId, PartitionId, ZoneId};
+use engine_api::{CallFormat, ModelDigest, ModelId, PartitionId, ReasoningFormat, ZoneId};
 
 /// Everything that [`Fleet::start`](crate::Fleet::start) needs.
 #[derive(Clone, Debug)]
@@ -36,6 +36,10 @@ pub struct FleetModel {
     pub context_max: Option<u32>,
     /// A chat template that replaces the one in the file.
     pub template: Option<String>,
+    /// How the model writes calls, where its template does not show it.
+    pub calls: Option<CallFormat>,
+    /// How it marks reasoning, where its template does not show it.
+    pub reasoning: Option<ReasoningFormat>,
     /// Unix seconds; when the weights were made or fetched.
     pub created: i64,
 }

@@ -16,6 +16,7 @@ use crate::journal::{Entry, Journal};
 use crate::link::{Attempt, Ended, Link, OpenError, Word};
 use crate::model::Model;
 use crate::placement;
+use crate::reader::Reader;
 use crate::roster::{Roster, Seat};
 use crate::turns::Turns;
 
@@ -38,6 +39,8 @@ pub(crate) struct Memory {
 pub(crate) struct Journey {
     roster: Arc<Roster>,
     journal: Journal,
+    /// One for each choice. They read what is new in the journal, so nothing comes twice.
+    readers: Vec<Reader>,
     memory: Memory,
     attempt: Option<Attempt>,
     /// Where the attempt runs, until its first event shows that it does.
@@ -59,8 +62,11 @@ impl Journey {
         seat: Seat,
         memory: Memory,
     ) -> Self {
+        let reading = &submission.prompt.answer.reading;
+        let reader = |choice| Reader::of(reading, &submission.id, choice);
         Self {
             roster,
+            readers: (0..submission.choices.get()).map(reader).collect(),
             journal: Journal::new(submission),
             memory,
             attempt: None,
@@ -153,24 +159,27 @@ impl Journey {
     /// Reads the text of an event: what it turns out to be follows a token, and comes before an
     /// end. The first of these events; the others are due.
     fn read(&mut self, event: Event) -> Event {
-        let content = |choice, text: &str| {
-            let output = OutputEvent::Content(text.to_owned());
-            (!text.is_empty()).then_some(Event::Output { choice, output })
-        };
         match event {
             Event::Token(token) => {
-                self.due.extend(content(token.choice, &token.text));
+                let output = self.reader(token.choice).push(&token.text);
+                self.due.extend(output_of(token.choice, output));
                 Event::Token(token)
             }
-            Event::Finished(finished) => match content(finished.choice, &finished.text) {
-                Some(output) => {
-                    self.due.push_back(Event::Finished(finished));
-                    output
-                }
-                None => Event::Finished(finished),
-            },
+            Event::Finished(finished) => {
+                let reader = self.reader(finished.choice);
+                let mut output = reader.push(&finished.text);
+                output.extend(reader.finish());
+                self.due.extend(output_of(finished.choice, output));
+                self.due.push_back(Event::Finished(finished));
+                self.due.pop_front().expect("the end is there")
+            }
             other => other,
         }
+    }
+
+    fn reader(&mut self, choice: u8) -> &mut Reader {
+        let reader = self.readers.get_mut(usize::from(choice));
+        reader.expect("the journal takes no choice that was not asked for")
     }
 
     /// Places the request on a ready partition of its zones.
@@ -243,7 +252,17 @@ impl Journey {
                 let link = attempt.link().clone();
                 self.put_off(link).await.map_err(|_| error)
             }
-            _ => Err(error),
+            _ => Err(self.named(error)),
+        }
+    }
+
+    /// A worker knows a constraint and not which field of the client's made it.
+    fn named(&self, error: EngineError) -> EngineError {
+        match (error, self.journal.submission().prompt.answer.demanded_by) {
+            (EngineError::Invalid { param: "grammar", message }, Some(param)) => {
+                EngineError::Invalid { param, message }
+            }
+            (error, _) => error,
         }
     }
 
@@ -289,4 +308,8 @@ impl Journey {
     fn id(&self) -> &engine_api::RequestId {
         &self.journal.submission().id
     }
+}
+
+fn output_of(choice: u8, output: Vec<OutputEvent>) -> impl Iterator<Item = Event> {
+    output.into_iter().map(move |output| Event::Output { choice, output })
 }

@@ -16,6 +16,7 @@ mod model;
 mod partition;
 mod placement;
 mod quarantine;
+mod reader;
 mod roster;
 mod sockets;
 mod status;

@@ -1,12 +1,13 @@
 //! A model as far as the fleet knows it: everything but the weights.
 
+mod form;
 mod prompt;
 mod recall;
 
 use std::path::Path;
 
 use engine_api::{EngineError, ModelCard, TokenId};
-use engine_chat::{Template, TemplateError};
+use engine_chat::{Detected, Template, TemplateError, detect};
 use engine_text::{Control, GgufHeader, Tokenizer};
 
 use crate::{FleetError, FleetModel};
@@ -18,6 +19,8 @@ pub(crate) struct Model {
     tokenizer: Tokenizer,
     /// `None` where neither the file nor the operator has one.
     template: Option<Template>,
+    /// How the model writes calls and reasoning, and what its template tells it of them.
+    formats: Detected,
     prompt_bytes_max: usize,
 }
 
@@ -40,6 +43,7 @@ impl Model {
         };
         let header = read(&config.path).map_err(failed)?;
         let tokenizer = Tokenizer::from_gguf(&header).map_err(|error| failed(error.into()))?;
+        let formats = formats(config, &header);
         let template = match Template::of_model(&header, &tokenizer, config.template.as_deref()) {
             Ok(template) => Some(template),
             Err(TemplateError::Absent) => None,
@@ -53,7 +57,7 @@ impl Model {
             vocabulary: vocabulary(&header, &tokenizer).map_err(|lack| failed(lack.into()))?,
             created: config.created,
         };
-        Ok(Self { card, tokenizer, template, prompt_bytes_max })
+        Ok(Self { card, tokenizer, template, formats, prompt_bytes_max })
     }
 
     pub(crate) fn card(&self) -> &ModelCard {
@@ -105,6 +109,17 @@ impl Model {
 
 fn read(path: &Path) -> Result<GgufHeader, Box<dyn std::error::Error + Send + Sync>> {
     Ok(GgufHeader::read(path)?)
+}
+
+/// What the template shows, unless the operator knows better.
+fn formats(config: &FleetModel, header: &GgufHeader) -> Detected {
+    let own = || header.text("tokenizer.chat_template").unwrap_or_default();
+    let detected = detect(config.template.as_deref().unwrap_or_else(own));
+    Detected {
+        calls: config.calls.unwrap_or(detected.calls),
+        reasoning: config.reasoning.unwrap_or(detected.reasoning),
+        ..detected
+    }
 }
 
 fn context(header: &GgufHeader) -> Result<u32, Lack> {

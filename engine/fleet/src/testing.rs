@@ -18,6 +18,7 @@ pub(crate) fn submission(zones: &[&str]) -> Submission {
             ids: vec![TokenId(1), TokenId(2)].into(),
             max_tokens: 100,
             context: 200,
+            answer: Default::default(),
         },
         choices: Choices::ONE,
         sampling: Sampling::default(),

@@ -27,6 +27,7 @@ pub fn render(input: &[u8]) {
     let message = Message {
         role: Role::User,
         content: Some(content.to_owned()),
+        reasoning: None,
         name: None,
         tool_calls: Vec::new(),
         tool_call_id: None,

@@ -81,6 +81,7 @@ impl Rig {
                 ids: (0..prompt_tokens).map(|at| TokenId(token(at))).collect(),
                 max_tokens,
                 context: card.context,
+                answer: Default::default(),
             },
             choices: Choices::ONE,
             sampling,

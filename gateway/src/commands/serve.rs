@@ -216,6 +216,8 @@ fn fetch_models(data: &DataDir, configuration: &Configuration) -> anyhow::Result
             digest: model.sha256,
             context_max: model.context_max.map(std::num::NonZeroU32::get),
             template: model.template.clone(),
+            calls: model.tool_calls,
+            reasoning: model.reasoning,
             created: weights.created,
         });
     }

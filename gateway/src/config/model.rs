@@ -4,7 +4,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
-use engine_api::ModelDigest;
+use engine_api::{CallFormat, ModelDigest, ReasoningFormat};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -23,6 +23,10 @@ pub struct ModelConfig {
     pub context_max: Option<NonZeroU32>,
     /// A chat template that replaces the one in the weights file: its Jinja source.
     pub template: Option<String>,
+    /// How the model writes tool calls, where its template does not show it.
+    pub tool_calls: Option<CallFormat>,
+    /// How it marks reasoning, where its template does not show it.
+    pub reasoning: Option<ReasoningFormat>,
 }
 
 /// Where weights come from.
@@ -110,6 +114,10 @@ pub(super) struct ModelEntry {
     pub context_max: Option<NonZeroU32>,
     /// A Jinja file, relative to this file, that replaces the model's own chat template.
     pub template: Option<Spanned<PathBuf>>,
+    /// How the model writes tool calls, by the name of a format; what the template shows when absent.
+    pub tool_calls: Option<Spanned<String>>,
+    /// How it marks reasoning, by the name of a format; what the template shows when absent.
+    pub reasoning: Option<Spanned<String>>,
 }
 
 /// `{ wheel, member }`, `{ pieces, file }`, `{ huggingface, file, revision }` or `{ path }`.

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::str::FromStr;
 
 use aws_lc_rs::digest;
-use engine_api::ModelDigest;
+use engine_api::{ModelDigest, UnknownFormat};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -162,7 +163,19 @@ fn check_model(document: &Document, entry: ModelEntry) -> Result<ModelConfig, Co
         sha256,
         context_max: entry.context_max,
         template: entry.template.map(read_template).transpose()?,
+        tool_calls: entry.tool_calls.map(|name| format_of(document, &name)).transpose()?,
+        reasoning: entry.reasoning.map(|name| format_of(document, &name)).transpose()?,
     })
+}
+
+/// A format by its name.
+fn format_of<F: FromStr<Err = UnknownFormat>>(
+    document: &Document,
+    name: &Spanned<String>,
+) -> Result<F, ConfigError> {
+    let parsed = name.get_ref().parse();
+    parsed
+        .map_err(|unknown: UnknownFormat| document.complain(name.span(), unknown.to_string(), None))
 }
 
 #[cfg(test)]

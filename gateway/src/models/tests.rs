@@ -42,7 +42,15 @@ fn sha256(bytes: &[u8]) -> ModelDigest {
 
 fn model(source: Source, sha256: ModelDigest) -> ModelConfig {
     let id = Name::new("tiny").unwrap();
-    ModelConfig { id, source, sha256, context_max: None, template: None }
+    ModelConfig {
+        id,
+        source,
+        sha256,
+        context_max: None,
+        template: None,
+        tool_calls: None,
+        reasoning: None,
+    }
 }
 
 fn hub_model() -> ModelConfig {

@@ -159,7 +159,8 @@ impl Engine for ScriptedEngine {
         let max_tokens = request.max_tokens.unwrap_or(room).min(room);
         let (model, model_digest) = (request.model, ModelDigest([0xab; 32]));
         Box::pin(async move {
-            Ok(Prompt { model, model_digest, ids: ids.into(), max_tokens, context: CONTEXT })
+            let (ids, answer) = (ids.into(), Default::default());
+            Ok(Prompt { model, model_digest, ids, max_tokens, context: CONTEXT, answer })
         })
     }
 

@@ -1,8 +1,7 @@
 //! Tells a model of its tools where its template does not.
 
+use engine_api::CallFormat;
 use serde_json::Value;
-
-use super::CallFormat;
 
 /// A text for the system turn: the tools, and how to call them. For templates that do not
 /// know `tools` (see [`super::Detected::renders_tools`]).

@@ -1,6 +1,8 @@
 //! Which format a chat template asks for.
 
-use super::{CallFormat, ReasoningFormat};
+use engine_api::{CallFormat, ReasoningFormat};
+
+use super::reasoning_tags;
 use crate::template;
 
 /// What a template's text says of its model.
@@ -13,6 +15,9 @@ pub struct Detected {
     /// The template describes the tools to the model. Otherwise a system turn has to (see
     /// [`super::describe_tools`]).
     pub renders_tools: bool,
+    /// The template writes calls of earlier turns and their results. Otherwise they have to be
+    /// told as text (see [`super::told_calls`]).
+    pub renders_calls: bool,
 }
 
 /// Texts of which each is in the templates of one format and in no other's that comes later
@@ -44,11 +49,12 @@ pub fn detect(template: &str) -> Detected {
         () if template.contains("</think>") => ReasoningFormat::Think,
         () => ReasoningFormat::None,
     };
-    Detected { calls, reasoning, renders_tools: template::reads(template, "tools") }
+    let renders_calls = template.contains("tool_calls");
+    Detected { calls, reasoning, renders_tools: template::reads(template, "tools"), renders_calls }
 }
 
 /// Whether a rendered prompt ends with the tag that begins the reasoning, as DeepSeek R1's and
 /// QwQ's do. The answer then begins inside.
 pub fn begins_in_reasoning(prompt: &str, reasoning: ReasoningFormat) -> bool {
-    reasoning.tags().is_some_and(|(begin, _)| prompt.trim_end().ends_with(begin))
+    reasoning_tags(reasoning).is_some_and(|[begin, _]| prompt.trim_end().ends_with(begin))
 }

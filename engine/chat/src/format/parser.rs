@@ -1,23 +1,11 @@
 //! The parser that callers see.
 
-use engine_api::OutputEvent;
+use engine_api::{CallFormat, Delivery, OutputEvent, ReasoningFormat};
 
 use super::harmony::Harmony;
 use super::sink::Sink;
 use super::tagged::Tagged;
-use super::{CallFormat, ReasoningFormat, Reply, Tools};
-
-/// When a call is delivered.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Delivery {
-    /// Once it is whole. What turns out to be no call becomes content. Right where nothing
-    /// forces the format.
-    #[default]
-    Whole,
-    /// Its name first and its arguments as they come. A call that goes wrong is abandoned.
-    /// Right under a grammar, where only the end of the output can interrupt a call.
-    AsTheyCome,
-}
+use super::{Reply, Tools};
 
 /// What a parser may hold.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use engine_api::OutputEvent;
+use engine_api::{Delivery, OutputEvent};
 
 use super::Tools;
-use super::parser::{Delivery, ParserLimits};
+use super::parser::ParserLimits;
 
 /// What was taken for a call is none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

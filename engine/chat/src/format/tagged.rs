@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+use engine_api::CallFormat;
+
 use super::marker_search::{Found, MarkerSearch};
 use super::parser::ParserOptions;
 use super::sink::Sink;
-use super::{CallFormat, deepseek, gemma, hermes, llama, mistral, own_json, pythonic, qwen};
+use super::{deepseek, gemma, hermes, llama, mistral, own_json, pythonic, qwen, reasoning_tags};
 
 /// Longest run of spaces that is held back, in bytes: spaces beside a call are no content.
 const SPACES_MAX: usize = 4096;
@@ -127,7 +129,7 @@ impl Tagged {
         let calls = options.calls.filter(|_| !options.tools.is_empty());
         let syntax = calls.map_or(&NOTHING, Syntax::of);
         let mut all = Vec::new();
-        if let Some((begin, end)) = options.reasoning.tags() {
+        if let Some([begin, end]) = reasoning_tags(options.reasoning) {
             all.extend([(begin, Meaning::BeginReasoning), (end, Meaning::EndReasoning)]);
         }
         let opens = syntax.opens.iter().enumerate();
@@ -135,7 +137,7 @@ impl Tagged {
         all.extend(syntax.layout.iter().map(|marker| (*marker, Meaning::Layout)));
         all.extend(syntax.closers.iter().map(|marker| (*marker, Meaning::Closer)));
         let (markers, meanings) = all.into_iter().unzip();
-        let is_inside = options.begins_in_reasoning && options.reasoning.tags().is_some();
+        let is_inside = options.begins_in_reasoning && reasoning_tags(options.reasoning).is_some();
         Self {
             syntax,
             search: MarkerSearch::new(markers),

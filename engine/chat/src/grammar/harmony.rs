@@ -1,11 +1,10 @@
 //! gpt-oss's channels as a grammar. An answer is analysis, and then a call or the final text.
 
-use serde_json::Value;
-
+use super::content::Content;
 use super::lark::Lark;
 
 /// The rules up to `calls`, which the caller writes.
-pub fn start(lark: &mut Lark, is_required: bool, content: Option<&Value>) {
+pub fn start(lark: &mut Lark, is_required: bool, content: Option<&Content>) {
     if is_required {
         lark.rule("start", "analysis* calls");
     } else {
@@ -18,18 +17,18 @@ pub fn start(lark: &mut Lark, is_required: bool, content: Option<&Value>) {
 }
 
 /// An answer without calls.
-pub fn start_content(lark: &mut Lark, schema: &Value) {
+pub fn start_content(lark: &mut Lark, content: &Content) {
     lark.rule("start", "analysis* final");
-    write_final(lark, Some(schema));
+    write_final(lark, Some(content));
     write_analysis(lark);
 }
 
-fn write_final(lark: &mut Lark, content: Option<&Value>) {
+fn write_final(lark: &mut Lark, content: Option<&Content>) {
     let channel = channel(lark, "final");
     match content {
-        Some(schema) => {
+        Some(content) => {
             lark.rule("final", &format!("{channel} content"));
-            lark.json("content", schema);
+            lark.content("content", content);
         }
         None => {
             lark.rule("final", &format!("{channel} TEXT?"));

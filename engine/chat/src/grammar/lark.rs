@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::content::Content;
 use super::shape::Part;
 
 /// A grammar that is being written.
@@ -23,6 +24,20 @@ impl<'a> Lark<'a> {
     /// Adds a rule for JSON of a schema.
     pub fn json(&mut self, name: &str, schema: &Value) {
         self.rule(name, &format!("%json {schema}"));
+    }
+
+    /// Adds a rule for what an answer without calls has to be.
+    pub fn content(&mut self, name: &str, content: &Content) {
+        match content {
+            Content::Json(schema) => self.json(name, schema),
+            Content::Regex(regex) => self.rule(name, &format!("/{regex}/")),
+            Content::Choice(texts) => {
+                let each: Vec<String> = texts.iter().map(|text| literal(text)).collect();
+                self.rule(name, &each.join(" | "));
+            }
+            // its rules have names of their own
+            Content::Grammar(grammar) => self.rule(name, &format!("%lark {{\n{grammar}\n}}")),
+        }
     }
 
     /// Adds a rule for any text that ends with the first `marker`, which belongs to it.

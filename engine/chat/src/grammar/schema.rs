@@ -103,14 +103,34 @@ pub enum SchemaError {
     },
 }
 
+/// What becomes of keywords that restrict and cannot be enforced.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Strictness {
+    /// They are errors.
+    Strict,
+    /// They are left out: what follows may then not fit all of the schema, as it may not in OpenAI's
+    /// API where a tool is not `strict`.
+    Lenient,
+}
+
+impl Strictness {
+    /// Of the definition of a function.
+    pub fn of(function: &Value) -> Self {
+        match function.get("strict") {
+            Some(Value::Bool(true)) => Self::Strict,
+            _ => Self::Lenient,
+        }
+    }
+}
+
 /// A schema as a grammar takes it: checked, without annotations, and with the separators that
 /// models write.
-pub fn prepare(schema: &Value, place: &str) -> Result<Value, SchemaError> {
+pub fn prepare(schema: &Value, place: &str, strictness: Strictness) -> Result<Value, SchemaError> {
     let bytes = schema.to_string().len();
     if bytes > BYTES_MAX {
         return Err(SchemaError::TooLong { path: place.to_owned(), bytes });
     }
-    let mut out = Reader { root: schema }.schema(schema, place, DEPTH_MAX)?;
+    let mut out = Reader { root: schema, strictness }.schema(schema, place, DEPTH_MAX)?;
     if out == Value::Bool(true) {
         out = json!({});
     }
@@ -142,6 +162,7 @@ pub fn object(schema: &Value, place: &str) -> Result<Value, SchemaError> {
 
 struct Reader<'a> {
     root: &'a Value,
+    strictness: Strictness,
 }
 
 impl Reader<'_> {
@@ -190,6 +211,9 @@ impl Reader<'_> {
             }
             _ if ENFORCED.contains(&keyword) => plain(keyword, value, path)?,
             _ if NOT_ENFORCED.contains(&keyword) => {
+                if self.strictness == Strictness::Lenient {
+                    return Ok(None);
+                }
                 let (keyword, path) = (keyword.to_owned(), path.to_owned());
                 return Err(SchemaError::Keyword { keyword, path });
             }
@@ -267,16 +291,22 @@ fn value_error(path: &str, expected: &'static str) -> SchemaError {
 /// Patterns are matched without ever going back, which look-around and references need.
 fn pattern(value: &Value, path: &str) -> Result<Value, SchemaError> {
     let expected = "a regular expression without look-around and references back";
-    let Some(text) = value.as_str() else { return Err(value_error(path, expected)) };
+    match value.as_str() {
+        Some(text) if is_matched_forwards(text) => Ok(value.clone()),
+        _ => Err(value_error(path, expected)),
+    }
+}
+
+/// Whether a regular expression has neither look-around nor references back.
+pub fn is_matched_forwards(text: &str) -> bool {
     let mut letters = text.chars().peekable();
     while let Some(letter) = letters.next() {
         let escaped = if letter == '\\' { letters.next() } else { None };
         if matches!(escaped, Some('1'..='9' | 'k')) {
-            return Err(value_error(path, expected));
+            return false;
         }
     }
-    let has_look_around = ["(?=", "(?!", "(?<=", "(?<!"].iter().any(|look| text.contains(look));
-    if has_look_around { Err(value_error(path, expected)) } else { Ok(value.clone()) }
+    !["(?=", "(?!", "(?<=", "(?<!"].iter().any(|look| text.contains(look))
 }
 
 fn multiple(value: &Value, path: &str) -> Result<Value, SchemaError> {

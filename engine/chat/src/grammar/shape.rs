@@ -1,13 +1,13 @@
 //! How the calls of each format are forced.
 
-use engine_api::ToolChoice;
-use serde_json::Value;
+use engine_api::{CallFormat, Delivery, ToolCall, ToolChoice};
 
+use super::content::Content;
 use super::harmony;
 use super::lark::{Lark, regex};
 use super::xml;
-use super::{CALLS_MAX, Demand, Tool};
-use crate::format::{CallFormat, Delivery};
+use super::{Assignment, CALLS_MAX, Tool};
+use crate::format::reasoning_tags;
 
 /// A part of a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,12 +44,18 @@ pub struct Shape {
 impl Shape {
     /// The shape of a format, or our own for what has no grammar. `None`: there is none, and
     /// `is_free`, that is, the model may also answer with any text in its own way.
-    pub fn of(demand: &Demand, tools: &[Tool], is_free: bool) -> Option<Self> {
-        let has = |marker: &str| (demand.control_id)(marker).is_some();
-        let (open, call, between, close): (&[_], &[_], &[_], &[_]) = match demand.calls {
-            CallFormat::Qwen if xml::can_write(tools) => return Some(Self::XML),
+    pub fn of(asked: &Assignment, tools: &[Tool], is_free: bool) -> Option<Self> {
+        match asked.calls {
+            CallFormat::Qwen if xml::can_write(tools) => Some(Self::XML),
             // calls in Python begin as the model likes, and what is no XML is not Qwen's own way
-            CallFormat::Pythonic | CallFormat::Gemma | CallFormat::Qwen if is_free => return None,
+            CallFormat::Pythonic | CallFormat::Gemma | CallFormat::Qwen if is_free => None,
+            calls => Some(Self::plain(calls, &|marker| (asked.control_id)(marker).is_some())),
+        }
+    }
+
+    /// The shape of a format whose arguments are JSON.
+    pub fn plain(calls: CallFormat, has: &dyn Fn(&str) -> bool) -> Self {
+        let (open, call, between, close): (&[_], &[_], &[_], &[_]) = match calls {
             CallFormat::Hermes | CallFormat::Qwen => (
                 &[],
                 &[
@@ -107,9 +113,9 @@ impl Shape {
             ),
             // its calls are Python; it reads JSON of this form, too
             CallFormat::Gemma => (&[], &JSON_CALL, &[Text("\n")], &[]),
-            CallFormat::Pythonic | CallFormat::OwnJson => return Some(Self::OWN),
+            CallFormat::Pythonic | CallFormat::OwnJson => return Self::OWN,
         };
-        Some(Self { calls: demand.calls, is_xml: false, open, call, between, close })
+        Self { calls, is_xml: false, open, call, between, close }
     }
 
     /// Ours.
@@ -140,6 +146,22 @@ impl Shape {
         close: &[],
     };
 
+    /// The text of calls.
+    pub fn text(&self, calls: &[ToolCall]) -> String {
+        let written = |parts: &[Part], call: Option<&ToolCall>| {
+            let part = |part: &Part| match (part, call) {
+                (Text(text) | Marker(text), _) => text.to_owned(),
+                (Name, Some(call)) => call.function.name.as_str(),
+                (Arguments, Some(call)) => call.function.arguments.as_str(),
+                (Name | Arguments, None) => "",
+            };
+            parts.iter().map(part).collect::<String>()
+        };
+        let each: Vec<String> = calls.iter().map(|call| written(self.call, Some(call))).collect();
+        let between = written(self.between, None);
+        written(self.open, None) + &each.join(&between) + &written(self.close, None)
+    }
+
     /// When the parser may deliver what this grammar lets through.
     pub fn delivery(&self, is_required: bool) -> Delivery {
         // where a call begins with plain text, other texts that begin like it may be calls, too,
@@ -152,12 +174,13 @@ impl Shape {
     pub fn write(
         &self,
         lark: &mut Lark,
-        demand: &Demand,
+        asked: &Assignment,
         tools: &[Tool],
         is_required: bool,
-        content: Option<&Value>,
+        content: Option<&Content>,
     ) {
         // who names a tool wants it once
+        let demand = asked.demand;
         let is_parallel = demand.is_parallel && !matches!(demand.choice, ToolChoice::Named(_));
         let tail = self.tail(lark, is_parallel);
         match (is_required, content) {
@@ -165,13 +188,13 @@ impl Shape {
                 harmony::start(lark, is_required, content);
             }
             (true, _) => {
-                let thought = thought(lark, demand);
+                let thought = thought(lark, asked);
                 lark.rule("start", &format!("{thought}calls"));
             }
-            (false, Some(schema)) => {
-                let thought = thought(lark, demand);
+            (false, Some(content)) => {
+                let thought = thought(lark, asked);
                 lark.rule("start", &format!("{thought}(content | calls)"));
-                lark.json("content", schema);
+                lark.content("content", content);
             }
             (false, None) => self.write_free(lark),
         }
@@ -259,22 +282,22 @@ fn joined(parts: &[&str]) -> String {
 }
 
 /// The grammar of an answer that is JSON and no call.
-pub fn write_content(lark: &mut Lark, demand: &Demand, schema: &Value) {
-    if demand.calls == CallFormat::Harmony {
-        harmony::start_content(lark, schema);
+pub fn write_content(lark: &mut Lark, asked: &Assignment, content: &Content) {
+    if asked.calls == CallFormat::Harmony {
+        harmony::start_content(lark, content);
         return;
     }
-    let thought = thought(lark, demand);
+    let thought = thought(lark, asked);
     lark.rule("start", &format!("{thought}content"));
-    lark.json("content", schema);
+    lark.content("content", content);
 }
 
 /// The reasoning before what is forced.
-fn thought(lark: &mut Lark, demand: &Demand) -> String {
-    let Some((begin, end)) = demand.reasoning.tags() else { return String::new() };
+fn thought(lark: &mut Lark, asked: &Assignment) -> String {
+    let Some([begin, end]) = reasoning_tags(asked.reasoning) else { return String::new() };
     lark.rule("GAP", "/[ \\n]{1,2}/");
     lark.text_up_to("thought", end);
-    match demand.begins_in_reasoning {
+    match asked.begins_in_reasoning {
         true => "thought GAP? ".to_owned(),
         false => format!("({} thought GAP?)? ", lark.marker(begin)),
     }

@@ -17,7 +17,8 @@ pub fn of(conversation: &Conversation, arguments: &TemplateArguments) -> serde_j
         [] => serde_json::Value::Null,
         items => items.into(),
     };
-    let (tools, documents) = (list(&conversation.tools), list(&arguments.documents));
+    let tools: Vec<_> = conversation.tools.iter().map(tool).collect();
+    let (tools, documents) = (list(&tools), list(&arguments.documents));
     json!({ "messages": messages, "tools": tools, "documents": documents })
 }
 
@@ -72,6 +73,22 @@ pub(super) fn value(json: serde_json::Value) -> Value {
     }
 }
 
+/// A tool's definition without `strict`, which tells the model nothing.
+fn tool(definition: &serde_json::Value) -> serde_json::Value {
+    let Some(fields) = definition.as_object() else { return definition.clone() };
+    let without_strict = |fields: &Map<String, serde_json::Value>| -> Map<_, _> {
+        let kept = fields.iter().filter(|(key, _)| *key != "strict");
+        kept.map(|(key, value)| (key.clone(), value.clone())).collect()
+    };
+    let mut out = without_strict(fields);
+    if let Some(function) = out.get_mut("function")
+        && let Some(fields) = function.as_object()
+    {
+        *function = without_strict(fields).into();
+    }
+    out.into()
+}
+
 /// Keys are there only where the client said something: templates ask `is defined`.
 fn message(message: &Message) -> serde_json::Value {
     let mut out = Map::new();
@@ -83,6 +100,13 @@ fn message(message: &Message) -> serde_json::Value {
     };
     out.insert("role".into(), role(message.role).into());
     out.insert("content".into(), content);
+    if let Some(reasoning) = &message.reasoning {
+        // Qwen 3 and its kin; gpt-oss, which takes either this or a content
+        out.insert("reasoning_content".into(), reasoning.as_str().into());
+        if message.content.as_ref().is_none_or(String::is_empty) {
+            out.insert("thinking".into(), reasoning.as_str().into());
+        }
+    }
     if let Some(name) = &message.name {
         out.insert("name".into(), name.as_str().into());
     }

@@ -12,7 +12,14 @@ const CONTROL: [&str; 3] = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"];
 
 fn message(role: Role, content: &str) -> Message {
     let content = Some(content.to_owned());
-    Message { role, content, name: None, tool_calls: Vec::new(), tool_call_id: None }
+    Message {
+        role,
+        content,
+        reasoning: None,
+        name: None,
+        tool_calls: Vec::new(),
+        tool_call_id: None,
+    }
 }
 
 fn user(content: &str) -> Conversation {

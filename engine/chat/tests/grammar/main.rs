@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-use engine_api::{ResponseFormat, ToolChoice};
-use engine_chat::{CallFormat, Demand, GrammarError, Plan, ReasoningFormat, plan};
+use engine_api::{CallFormat, Demand, ReasoningFormat, ResponseFormat, ToolChoice};
+use engine_chat::{Assignment, GrammarError, Plan, plan, write_calls};
 use expect_test::expect_file;
 use llguidance::api::TopLevelGrammar;
 use llguidance::toktrie::{ApproximateTokEnv, TokRxInfo, TokTrie, TokenId};
@@ -143,11 +143,15 @@ impl Default for Case {
 
 impl Case {
     fn plan(&self) -> Result<Plan, GrammarError> {
-        plan(&Demand {
-            tools: &self.tools,
-            choice: &self.choice,
+        let demand = Demand {
+            choice: self.choice.clone(),
             is_parallel: self.is_parallel,
-            response: &self.response,
+            response: self.response.clone(),
+            ..Demand::default()
+        };
+        plan(&Assignment {
+            tools: &self.tools,
+            demand: &demand,
             calls: self.calls,
             reasoning: self.reasoning,
             begins_in_reasoning: self.begins_in_reasoning,
@@ -211,6 +215,21 @@ fn cases() -> Vec<(String, Case)> {
             response: person(),
             reasoning: think,
             begins_in_reasoning: true,
+            has_control: true,
+            ..Case::default()
+        },
+    );
+    let regex = |text: &str| ResponseFormat::Regex(text.into());
+    let plain = |response| Case { tools: vec![], response, ..Case::default() };
+    more("a regular expression", plain(regex(r"^\d+/[a-z/]+\$|\\$")));
+    more("one of some", plain(ResponseFormat::Choice(vec!["yes".into(), "\"no\"\n".into()])));
+    let grammar = "start: word (\" \" word)*\nword: /[a-z]{1,4}/";
+    more("a grammar", plain(ResponseFormat::Grammar(grammar.into())));
+    more(
+        "a grammar after reasoning, or tools",
+        Case {
+            response: ResponseFormat::Grammar(grammar.into()),
+            reasoning: think,
             has_control: true,
             ..Case::default()
         },
@@ -332,4 +351,83 @@ fn grammars_know_where_calls_begin() {
         true
     ));
     assert!(!takes(&harmony, &call.replace("now", "rm"), true));
+}
+
+#[test]
+fn answers_may_be_of_other_forms() {
+    let of = |response| Case { tools: vec![], response, ..Case::default() }.grammar();
+    let regex = of(ResponseFormat::Regex(r"^a/b|[/x]\$\\$".into()));
+    for (text, is_taken) in
+        [("a/b", true), ("x$\\", true), ("/$\\", true), ("a/", false), ("x", false)]
+    {
+        assert_eq!(takes(&regex, text, false), is_taken, "{text}\n{regex}");
+    }
+    // what stands in an expression stays in it
+    let broken_out = of(ResponseFormat::Regex("a/\nstart: /b\\\n".into()));
+    assert!(takes(&broken_out, "a/\nstart: /b\n", false) && !takes(&broken_out, "b", false));
+    let choice = of(ResponseFormat::Choice(vec!["yes".into(), "\"no\"\n".into()]));
+    assert!(takes(&choice, "\"no\"\n", false) && !takes(&choice, "maybe", false));
+    let lark = ResponseFormat::Grammar("start: w \"{\" w\nw: /[a-z]+/".into());
+    assert!(takes(&of(lark.clone()), "ab{c", false) && !takes(&of(lark.clone()), "ab", false));
+    let after = Case {
+        tools: vec![],
+        response: lark,
+        reasoning: ReasoningFormat::Think,
+        ..Case::default()
+    };
+    assert!(takes(&after.grammar(), "<think>hm</think>\n\na{b", false));
+    let refused = |response| {
+        let error = Case { tools: vec![], response, ..Case::default() }.plan().unwrap_err();
+        format!("{} {error}", error.param())
+    };
+    for bad in ["", "(?=a)", r"(a)\1", "a\\", "^$"] {
+        let said = refused(ResponseFormat::Regex(bad.into()));
+        assert!(said.starts_with("response_format the regular expression"), "{bad}: {said}");
+    }
+    assert!(refused(ResponseFormat::Choice(vec![])).contains("1 to 1024"));
+    assert!(refused(ResponseFormat::Choice(vec![String::new()])).contains("none of them empty"));
+    assert!(refused(ResponseFormat::Grammar(" \n".into())).contains("is empty"));
+}
+
+#[test]
+fn tools_that_are_not_strict_may_have_more_than_can_be_enforced() {
+    let tool = |strict: Value| {
+        let items = json!({ "type": "array", "items": { "type": "string" }, "uniqueItems": true });
+        let parameters = json!({ "type": "object", "properties": { "words": items } });
+        json!({ "function": { "name": "f", "parameters": parameters, "strict": strict } })
+    };
+    let plan = |strict| Case { tools: vec![tool(strict)], ..Case::default() }.plan();
+    assert!(plan(json!(false)).is_ok() && plan(Value::Null).is_ok());
+    let error = plan(json!(true)).unwrap_err();
+    assert!(error.to_string().contains("`uniqueItems` cannot be enforced"), "{error}");
+    assert_eq!(error.param(), "tools");
+}
+
+#[test]
+fn calls_are_written_as_they_are_forced() {
+    let function = engine_api::FunctionCall {
+        name: "get_weather".into(),
+        arguments: r#"{"place": "Köln", "days": 2}"#.into(),
+    };
+    let call = engine_api::ToolCall { id: "1".into(), function };
+    for calls in CallFormat::ALL.into_iter().filter(|calls| *calls != CallFormat::Harmony) {
+        for has_control in [false, true] {
+            let id = if has_control { control_id } else { no_control };
+            let text =
+                write_calls(calls, &[call.clone(), call.clone()], &|text| id(text).is_some());
+            let case = Case { calls, choice: ToolChoice::Required, has_control, ..Case::default() };
+            // Qwen's arguments are forced in its own way where they can be, and read in both
+            if calls != CallFormat::Qwen {
+                assert!(takes(&case.grammar(), &text, has_control), "{calls}: {text}");
+            }
+            let options = engine_chat::ParserOptions {
+                calls: case.plan().unwrap().calls,
+                tools: engine_chat::Tools::of(&case.tools),
+                ..Default::default()
+            };
+            let reply =
+                engine_chat::OutputParser::new(options, |index| index.to_string()).read(&text);
+            assert_eq!((reply.calls.len(), reply.content.as_str()), (2, ""), "{calls}: {text}");
+        }
+    }
 }

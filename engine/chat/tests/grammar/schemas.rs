@@ -57,7 +57,7 @@ fn tools_that_are_wrong_are_named() {
 fn schemas_that_are_wrong_are_named() {
     let of = |property: Value| {
         let parameters = json!({ "properties": { "p": property } });
-        json!([{ "function": { "name": "a", "parameters": parameters } }])
+        json!([{ "function": { "name": "a", "parameters": parameters, "strict": true } }])
     };
     let mut deep = json!({});
     for _ in 0..80 {

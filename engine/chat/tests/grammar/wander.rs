@@ -1,7 +1,7 @@
 //! What a grammar lets through by chance.
 
-use engine_api::ToolChoice;
-use engine_chat::{CallFormat, Delivery, OutputParser, ParserOptions, Tools};
+use engine_api::{CallFormat, Delivery, ToolChoice};
+use engine_chat::{OutputParser, ParserOptions, Tools};
 use llguidance::toktrie::TokenId;
 use serde_json::{Map, Value, json};
 

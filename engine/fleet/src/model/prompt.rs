@@ -1,10 +1,14 @@
 //! From what the client said to ids.
 
-use engine_api::{Conversation, EngineError, PrepareRequest, Prompt, PromptSource, TokenId};
+use engine_api::{
+    AnswerForm, Conversation, EngineError, PrepareRequest, Prompt, PromptSource, TemplateArguments,
+    TokenId,
+};
 use engine_chat::{Rendered, TemplateError};
 use engine_text::Control;
 
 use super::Model;
+use super::form::Teller;
 use crate::turns::Turns;
 
 /// A prompt of up to so many bytes takes less than a millisecond or two, and is made where
@@ -25,7 +29,7 @@ impl Model {
     ) -> Result<Prompt, EngineError> {
         let param = param(&request.source);
         self.check_size(size(&request.source), param)?;
-        let ids = self.ids(request, turns)?;
+        let (ids, answer) = self.read(request, turns)?;
         if ids.is_empty() {
             let message = "is empty; at least one token is needed".into();
             return Err(EngineError::Invalid { param, message });
@@ -50,45 +54,63 @@ impl Model {
             ids: ids.into(),
             max_tokens,
             context,
+            answer,
         })
     }
 
-    fn ids(&self, request: &PrepareRequest, turns: &Turns) -> Result<Vec<TokenId>, EngineError> {
+    /// The ids, and the form of what follows them.
+    fn read(
+        &self,
+        request: &PrepareRequest,
+        turns: &Turns,
+    ) -> Result<(Vec<TokenId>, AnswerForm), EngineError> {
+        let demand = &request.demand;
         match &request.source {
             PromptSource::Chat(conversation) => {
-                let rendered = self.render(conversation, request.now)?;
+                let told = self.told(conversation, &demand.choice);
+                let rendered = self.render(&told, &demand.arguments, request.now)?;
                 if rendered.text.is_empty() {
-                    return Ok(Vec::new());
+                    return Ok(Default::default());
                 }
+                let form = self.form_of_chat(&conversation.tools, demand, &rendered.text)?;
                 let control = Control::Except(&rendered.literal_at);
-                Ok(self.recall(&rendered.text, control, request.namespace, turns))
+                Ok((self.recall(&rendered.text, control, request.namespace, turns), form))
             }
-            PromptSource::Text(text) if text.is_empty() => Ok(Vec::new()),
-            PromptSource::Text(text) => Ok(self.begun(self.encode(text, Control::Never))),
+            PromptSource::Text(text) if text.is_empty() => Ok(Default::default()),
+            PromptSource::Text(text) => {
+                let form = self.form_of_text(demand)?;
+                Ok((self.begun(self.encode(text, Control::Never)), form))
+            }
             PromptSource::Tokens(ids) => {
                 self.check_ids(ids, "prompt")?;
-                Ok(ids.clone())
+                Ok((ids.clone(), self.form_of_text(demand)?))
             }
         }
     }
 
     /// The text that the model reads; empty where nothing was said.
-    fn render(&self, chat: &Conversation, now: i64) -> Result<Rendered, EngineError> {
-        let refused = |error: TemplateError| EngineError::Invalid {
-            param: "messages",
-            message: match error {
-                // the template's author speaks to the client
-                TemplateError::Raised(message) => {
-                    format!("are refused by the model's chat template: {message}")
-                }
-                error => format!("cannot be rendered: {error}"),
-            },
-        };
+    fn render(
+        &self,
+        chat: &Conversation,
+        arguments: &TemplateArguments,
+        now: i64,
+    ) -> Result<Rendered, EngineError> {
         if chat.messages.is_empty() {
             return Ok(Rendered { text: String::new(), literal_at: Vec::new() });
         }
-        let template = self.template.as_ref().ok_or_else(|| refused(TemplateError::Absent))?;
-        template.render(chat, now).map_err(refused)
+        let Some(template) = &self.template else { return Err(refused(TemplateError::Absent)) };
+        let rendered = |chat: &Conversation| template.render_with(chat, arguments, now);
+        let Some(described) = self.described(chat, Teller::System) else {
+            return rendered(chat).map_err(refused);
+        };
+        match rendered(&described) {
+            // the template may have no turn for the operator
+            Err(TemplateError::Raised(_)) => {
+                let described = self.described(chat, Teller::User);
+                rendered(&described.expect("it was described to the other turn")).map_err(refused)
+            }
+            outcome => outcome.map_err(refused),
+        }
     }
 
     /// Puts the token of the beginning first, where the model wants one and the template has
@@ -101,6 +123,17 @@ impl Model {
         }
         ids
     }
+}
+
+fn refused(error: TemplateError) -> EngineError {
+    let message = match error {
+        // the template's author speaks to the client
+        TemplateError::Raised(message) => {
+            format!("are refused by the model's chat template: {message}")
+        }
+        error => format!("cannot be rendered: {error}"),
+    };
+    EngineError::Invalid { param: "messages", message }
 }
 
 fn param(source: &PromptSource) -> &'static str {
@@ -130,6 +163,6 @@ fn message_size(message: &engine_api::Message) -> usize {
         .iter()
         .map(|call| call.id.len() + call.function.name.len() + call.function.arguments.len())
         .sum();
-    let texts = [&message.content, &message.name, &message.tool_call_id];
+    let texts = [&message.content, &message.reasoning, &message.name, &message.tool_call_id];
     calls + texts.into_iter().map(length).sum::<usize>()
 }

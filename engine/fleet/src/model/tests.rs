@@ -13,17 +13,27 @@ const CONTEXT: u32 = 256;
 const BYTES_MAX: usize = 4096;
 
 pub(super) fn load(template: Option<&str>) -> Result<Model, FleetError> {
+    load_with(template, |_| {})
+}
+
+pub(super) fn load_with(
+    template: Option<&str>,
+    change: impl FnOnce(&mut FleetModel),
+) -> Result<Model, FleetError> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("tiny.gguf");
     TinyModel { context: CONTEXT, ..TinyModel::default() }.write(&path).unwrap();
-    let config = FleetModel {
+    let mut config = FleetModel {
         id: ModelId::new("tiny"),
         path,
         digest: ModelDigest([1; 32]),
         context_max: None,
         template: template.map(str::to_owned),
+        calls: None,
+        reasoning: None,
         created: 9,
     };
+    change(&mut config);
     Model::load(&config, BYTES_MAX)
 }
 
@@ -43,6 +53,7 @@ fn chat(contents: &[&str]) -> PromptSource {
     let message = |content: &&str| Message {
         role: Role::User,
         content: Some((*content).to_owned()),
+        reasoning: None,
         name: None,
         tool_calls: Vec::new(),
         tool_call_id: None,

@@ -69,6 +69,7 @@ fn chat(turns: &[(Role, &str)], namespace: u8) -> PrepareRequest {
     let message = |(role, content): &(Role, &str)| Message {
         role: *role,
         content: Some((*content).to_owned()),
+        reasoning: None,
         name: None,
         tool_calls: Vec::new(),
         tool_call_id: None,

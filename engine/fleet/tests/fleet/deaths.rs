@@ -17,6 +17,7 @@ pub fn trials() -> Vec<Trial> {
         trial("a_new_worker_does_not_change_what_was_cached", cached_before_the_death),
         trial("another_partition_takes_over", another_partition_takes_over),
         trial("choices_and_stop_strings_survive", choices_and_stop_strings_survive),
+        trial("reasoning_and_calls_come_once", reasoning_and_calls_come_once),
         trial("poison_is_quarantined_alone", poison_is_quarantined_alone),
         trial("a_hanging_worker_is_replaced", a_hanging_worker_is_replaced),
         trial("nobody_waits_for_ever", nobody_waits_for_ever),
@@ -61,6 +62,32 @@ async fn a_killed_worker_is_not_noticed() {
         eprintln!("killed after {moment} tokens: {moved} of 8 went on elsewhere");
         assert!(moved > 0 || moment > 500, "the worker had ended before it was killed");
         until(&fleet, |all| all[0].state == PartitionState::Ready && all[0].epoch > epoch).await;
+    }
+}
+
+/// What is read of a text is read once, wherever the worker dies.
+async fn reasoning_and_calls_come_once() {
+    let site = Site::new();
+    let fleet = site.fleet(&["a"]).await;
+    let submission = |moment: usize| {
+        let mut submission = site.submission(3, 200);
+        // a call's id is made of the request's
+        submission.id = engine_api::RequestId::new("same");
+        submission.prompt.answer.reading.reasoning = engine_api::ReasoningFormat::Think;
+        submission.prompt.answer.reading.begins_in_reasoning = moment > 0;
+        submission
+    };
+    let plain = answer(&fleet, site.submission(3, 200)).await.unwrap();
+    let without = answer(&fleet, submission(0)).await.unwrap();
+    assert_eq!((&without.texts, &without.replies[0].content), (&plain.texts, &plain.texts[0]));
+    for moment in [1, 60] {
+        let mut reading = Reading::start(&fleet, submission(moment)).await.unwrap();
+        reading.tokens(moment).await;
+        kill(pid(&fleet, 0), "9");
+        let (answer, _) = reading.rest().await.unwrap();
+        assert_eq!(answer.replies[0].reasoning.trim(), plain.texts[0].trim());
+        assert_eq!(answer.replies[0].content, "");
+        assert_eq!(answer.ids, plain.ids);
     }
 }
 

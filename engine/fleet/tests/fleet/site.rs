@@ -12,6 +12,7 @@ use engine_api::{
     ModelDigest, ModelId, OutputEvent, PartitionId, Placement, Priority, Prompt, RequestId,
     Sampling, Seed, Share, StopStrings, StopTokens, Stopping, Submission, TokenId, Usage, ZoneId,
 };
+use engine_chat::Reply;
 use engine_fleet::{
     Fleet, FleetConfig, FleetLimits, FleetModel, PartitionConfig, PartitionState, PartitionStatus,
     WorkerCommand,
@@ -49,6 +50,8 @@ impl Site {
             digest: self.digest,
             context_max: None,
             template: None,
+            calls: None,
+            reasoning: None,
             created: 0,
         };
         let partition = |(number, zone): (usize, &&str)| PartitionConfig {
@@ -96,6 +99,7 @@ impl Site {
                 ids: ids.into(),
                 max_tokens: tokens,
                 context: CONTEXT,
+                answer: Default::default(),
             },
             choices: Choices::ONE,
             sampling: Sampling { seed: Seed(u64::from(number)), ..Sampling::default() },
@@ -154,7 +158,10 @@ pub async fn until(fleet: &Fleet, mut is_so: impl FnMut(&[PartitionStatus]) -> b
 pub struct Answer {
     /// By choice.
     pub ids: Vec<Vec<TokenId>>,
+    /// Contents.
     pub texts: Vec<String>,
+    /// Everything that the texts turned out to be.
+    pub replies: Vec<Reply>,
     pub reasons: Vec<Option<FinishReason>>,
     pub usage: Option<Usage>,
 }
@@ -173,6 +180,7 @@ impl Reading {
         let answer = Answer {
             ids: vec![Vec::new(); choices],
             texts: vec![String::new(); choices],
+            replies: vec![Reply::default(); choices],
             reasons: vec![None; choices],
             usage: None,
         };
@@ -192,12 +200,14 @@ impl Reading {
                 assert_eq!(token.index as usize, ids.len(), "a token is missing or came twice");
                 ids.push(token.id);
             }
-            Some(Ok(Event::Output { choice, output })) => match output {
-                OutputEvent::Content(text) => {
-                    self.answer.texts[usize::from(choice)].push_str(&text);
+            Some(Ok(Event::Output { choice, output })) => {
+                let choice = usize::from(choice);
+                assert_eq!(self.answer.reasons[choice], None, "all output is before the end");
+                if let OutputEvent::Content(text) = &output {
+                    self.answer.texts[choice].push_str(text);
                 }
-                other => panic!("nothing but content was expected, not {other:?}"),
-            },
+                self.answer.replies[choice].add(output);
+            }
             Some(Ok(Event::Finished(finished))) => {
                 let choice = usize::from(finished.choice);
                 let before = self.answer.reasons[choice].replace(finished.reason);

@@ -177,6 +177,8 @@ impl TryFrom<proto::Prompt> for Prompt {
             ids: token_ids(prompt.ids).collect(),
             max_tokens: positive(prompt.max_tokens, "prompt.max_tokens")?,
             context: positive(prompt.context, "prompt.context")?,
+            // how an answer is read is the fleet's business, and its constraint is beside the prompt
+            answer: Default::default(),
         })
     }
 }

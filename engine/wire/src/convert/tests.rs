@@ -72,6 +72,7 @@ fn prompt() -> impl Strategy<Value = Prompt> {
             ids: ids.into(),
             max_tokens,
             context,
+            answer: Default::default(),
         },
     )
 }

@@ -16,6 +16,7 @@ fn submit(stream: u64) -> Submit {
         ids: vec![TokenId(1)].into(),
         max_tokens: 1,
         context: 2,
+        answer: Default::default(),
     };
     let stopping = Stopping {
         max_tokens: MaxTokens::new(1).unwrap(),

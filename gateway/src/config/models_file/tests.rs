@@ -353,3 +353,15 @@ fn broken_and_empty_files_are_refused() {
     expect!["cannot read /nowhere/models.toml (hint: name it with --models, or start where models.toml is)"]
         .assert_eq(&missing.to_string());
 }
+
+#[test]
+fn formats_are_named() {
+    use engine_api::{CallFormat, ReasoningFormat};
+    let with = |line: &str| file("id = \"tiny\"\n", &format!("id = \"tiny\"\n{line}\n"));
+    let model = |line: &str| parse(&with(line)).unwrap().models.remove(0);
+    assert_eq!(model("tool_calls = \"llama3_json\"").tool_calls, Some(CallFormat::Llama3Json));
+    assert_eq!(model("reasoning = \"think\"").reasoning, Some(ReasoningFormat::Think));
+    assert_eq!((model("").tool_calls, model("").reasoning), (None, None));
+    check(&with("tool_calls = \"xml\""), expect![[r#""#]]);
+    check(&with("reasoning = \"yes\""), expect![[r#""#]]);
+}

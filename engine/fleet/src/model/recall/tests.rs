@@ -14,6 +14,7 @@ fn ids(model: &Model, turns: &Turns, of: u8, chat: &[(Role, &str)]) -> Vec<Token
     let message = |(role, content): &(Role, &str)| Message {
         role: *role,
         content: Some((*content).to_owned()),
+        reasoning: None,
         name: None,
         tool_calls: Vec::new(),
         tool_call_id: None,

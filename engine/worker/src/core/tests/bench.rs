@@ -36,6 +36,7 @@ pub(super) fn submission(id: &str, prompt: &[u32]) -> Submission {
             ids: prompt.iter().copied().map(TokenId).collect(),
             max_tokens: 64,
             context: 384,
+            answer: Default::default(),
         },
         choices: Choices::ONE,
         sampling: Sampling {

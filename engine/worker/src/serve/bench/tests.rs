@@ -126,6 +126,7 @@ fn submit(stream: u64, tokens: u32) -> Submit {
             ids: vec![TokenId(1)].into(),
             max_tokens: tokens,
             context: tokens + 1,
+            answer: Default::default(),
         },
         choices: Choices::ONE,
         sampling: Sampling::default(),
