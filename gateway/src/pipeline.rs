@@ -3,6 +3,7 @@
 mod account;
 mod arrival;
 mod chat_request;
+mod demanded;
 mod disguise;
 mod entry;
 mod ledger;
@@ -147,9 +148,9 @@ impl Pipeline {
             choices: request.choices,
             sampling: request.sampling(draw_seed),
             stopping: request.stopping(prompt.max_tokens),
+            constraint: prompt.answer.constraint.clone(),
+            markers: prompt.answer.markers.clone(),
             prompt,
-            constraint: None,
-            markers: Vec::new(),
             namespace: self.disguise.namespace(permit),
             share: self.disguise.share(permit),
             priority: request.priority,

@@ -158,6 +158,25 @@ pub struct Parameters {
     pub logprobs: Option<u32>,
     /// Whether the answer was streamed.
     pub stream: bool,
+    /// The form that was demanded of the answer; absent where none was, as in older entries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub demanded: Option<Demanded>,
+}
+
+/// The form that a request demands of its answer. Of tools there are the names, and of schemas,
+/// expressions and grammars nothing but the digest of what was made of them.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Demanded {
+    /// Names of the tools that were offered.
+    pub tools: Vec<String>,
+    /// `auto`, `none`, `required`, `named`, `allowed` or `allowed_required`.
+    pub tool_choice: String,
+    /// The tools that the choice names.
+    pub chosen: Vec<String>,
+    /// `text`, `json_object`, `json_schema`, `regex`, `choice` or `grammar`.
+    pub response_format: String,
+    /// SHA-256 of the grammar that the answer had to follow; `None` where anything could be said.
+    pub grammar: Option<Digest>,
 }
 
 /// A request was permitted or denied.
@@ -267,9 +286,17 @@ pub struct Terminal {
     pub error: Option<String>,
     /// How long it took.
     pub durations: Durations,
+    /// Names of the tools that the answers call, in order, at most
+    /// [`Terminal::TOOL_CALLS_MAX`]; absent where there are none, as in older entries. Never
+    /// what they are called with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<String>,
 }
 
 impl Terminal {
+    /// The most names of called tools that are entered.
+    pub const TOOL_CALLS_MAX: usize = 256;
+
     /// The end of a request of which nothing more is known than its decision: what a gateway
     /// appends for each of [`crate::Recovery::unfinished`].
     pub fn unknown(time: Timestamp, unfinished: &crate::Unfinished) -> Self {
@@ -283,6 +310,7 @@ impl Terminal {
             finish_reasons: Vec::new(),
             error: None,
             durations: Durations::default(),
+            tool_calls: Vec::new(),
         }
     }
 }

@@ -51,8 +51,8 @@ mod writer;
 pub use append::{AppendError, Appending};
 pub use digest::Digest;
 pub use entry::{
-    Attempt, Configuration, Decision, Deny, Durations, Ending, Entry, Outcome, Parameters,
-    Principal, PrincipalKind, Started, Stopped, Terminal, Usage, Zone,
+    Attempt, Configuration, Decision, Demanded, Deny, Durations, Ending, Entry, Outcome,
+    Parameters, Principal, PrincipalKind, Started, Stopped, Terminal, Usage, Zone,
 };
 pub use log::{Log, LogError, LogOptions, Recovery, Status};
 pub use receipt::{Anchor, AnchorError, Recorded};

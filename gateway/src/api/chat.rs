@@ -5,7 +5,10 @@ mod completion;
 pub(super) mod extensions;
 mod messages;
 pub(super) mod request;
+pub(super) mod response_format;
 pub(super) mod shape;
+mod template_arguments;
+mod tools;
 
 use std::sync::Arc;
 
@@ -43,6 +46,6 @@ pub async fn create(
         let chunks = Chunks::new(head, rendering, choices, run.prompt_tokens());
         Ok(answer::streamed(run.into(), chunks, &api.bounds))
     } else {
-        answer::whole(run.into(), Gathered::new(head, choices)).await
+        answer::whole(run.into(), Gathered::new(head, rendering, choices)).await
     }
 }

@@ -13,6 +13,10 @@ pub struct Rendering {
     pub continuous_usage: bool,
     /// The client named a service tier and wants to read which it got.
     pub service_tier: bool,
+    /// Calls are written as `function_call`, the older form.
+    pub legacy_calls: bool,
+    /// The client named the tool to be called: OpenAI's API then finishes with `stop`.
+    pub named_call: bool,
 }
 
 impl Rendering {

@@ -35,6 +35,9 @@ pub trait EventWriter: Send + 'static {
     /// Appends what an event of the prompt with this index says, which may be nothing.
     fn write(&mut self, prompt: usize, event: Event, out: &mut BytesMut);
 
+    /// Appends what waits for another event to be written with. Called where none is there.
+    fn flush(&mut self, _out: &mut BytesMut) {}
+
     /// Appends the end of a complete answer. A failed one never has it.
     fn done(&mut self, out: &mut BytesMut);
 
@@ -222,7 +225,11 @@ fn piece(
             Ok(event) => writer.write(prompt, event, &mut out),
             Err(error) => return (out.freeze(), Some((prompt, error))),
         }
-        next = if out.len() < PIECE_BYTES { runs.next_ready() } else { None };
+        if out.len() >= PIECE_BYTES {
+            return (out.freeze(), None);
+        }
+        next = runs.next_ready();
     }
+    writer.flush(&mut out);
     (out.freeze(), None)
 }

@@ -6,6 +6,7 @@ use audit::{Decision, Deny, Digest, Outcome, Parameters, Timestamp, Zone};
 use engine_api::{MinP, RepetitionPenalty, Submission};
 use policy::{Candidate, Facts, Permit};
 
+use super::demanded::demanded;
 use super::{Arrival, ChatRequest};
 use crate::identity::{Principal, PrincipalKind};
 
@@ -100,5 +101,6 @@ pub fn parameters(entry: &mut Decision, request: &ChatRequest, submission: &Subm
         choices: choices.get().into(),
         logprobs: sampling.logprobs.map(|top| top.get() as u32),
         stream: request.stream,
+        demanded: demanded(request, submission.constraint.as_ref()),
     });
 }

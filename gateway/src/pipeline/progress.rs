@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use audit::{Attempt, Digest, Durations, Ending, Terminal, Timestamp};
-use engine_api::{Choices, Event, FinishReason, Placement, Usage};
+use engine_api::{Choices, Event, FinishReason, OutputEvent, Placement, Usage};
 
 /// Gathers what the terminal entry says.
 pub(super) struct Progress {
@@ -15,6 +15,10 @@ pub(super) struct Progress {
     attempts: Vec<Attempt>,
     /// By choice; `None` while one runs.
     finished: Vec<Option<FinishReason>>,
+    /// By choice, whether it ended with a whole call.
+    called: Vec<bool>,
+    /// Names of the tools called.
+    tool_calls: Vec<String>,
     usage: Option<Usage>,
     error: Option<&'static str>,
 }
@@ -33,6 +37,8 @@ impl Progress {
             first_token: None,
             attempts: Vec::new(),
             finished: Vec::new(),
+            called: Vec::new(),
+            tool_calls: Vec::new(),
             usage: None,
             error: None,
         }
@@ -52,6 +58,7 @@ impl Progress {
     pub fn dispatched(&mut self, choices: Choices, now: Instant) {
         self.dispatched = Some(now);
         self.finished = vec![None; usize::from(choices.get())];
+        self.called = vec![false; usize::from(choices.get())];
     }
 
     /// Whether the event belongs to a choice that was asked for and that runs.
@@ -71,7 +78,8 @@ impl Progress {
             Event::Placed(placement) if self.attempts.len() < ATTEMPTS_MAX => {
                 self.attempts.push(attempt(placement));
             }
-            Event::Placed(_) | Event::Output { .. } => {}
+            Event::Placed(_) => {}
+            Event::Output { choice, output } => self.output(usize::from(*choice), output),
             Event::Token(_) => drop(self.first_token.get_or_insert(now)),
             Event::Finished(finished) => {
                 if let Some(choice) = self.finished.get_mut(usize::from(finished.choice)) {
@@ -79,6 +87,22 @@ impl Progress {
                 }
             }
             Event::Usage(usage, _) => self.usage = Some(*usage),
+        }
+    }
+
+    fn output(&mut self, choice: usize, output: &OutputEvent) {
+        match output {
+            OutputEvent::CallStarted { name, .. }
+                if self.tool_calls.len() < Terminal::TOOL_CALLS_MAX =>
+            {
+                self.tool_calls.push(name.clone());
+            }
+            OutputEvent::CallFinished { .. } | OutputEvent::CallAbandoned { .. } => {
+                if let Some(called) = self.called.get_mut(choice) {
+                    *called = matches!(output, OutputEvent::CallFinished { .. });
+                }
+            }
+            _ => {}
         }
     }
 
@@ -101,10 +125,14 @@ impl Progress {
     pub fn terminal(&self, outcome: Ending, now: Instant) -> Terminal {
         let after = |at: Instant| at.saturating_duration_since(self.received);
         let ms = |duration: Duration| duration.as_millis() as u64;
-        let reason = |reason: FinishReason| match reason {
-            FinishReason::Stop => "stop".to_owned(),
-            FinishReason::Length => "length".to_owned(),
+        let reason = |(reason, called): (Option<FinishReason>, bool)| {
+            Some(match reason? {
+                FinishReason::Stop if called => "tool_calls".to_owned(),
+                FinishReason::Stop => "stop".to_owned(),
+                FinishReason::Length => "length".to_owned(),
+            })
         };
+        let choices = self.finished.iter().copied().zip(self.called.iter().copied());
         Terminal {
             time: Timestamp::now(),
             request: self.request.clone(),
@@ -116,13 +144,14 @@ impl Progress {
                 completion_tokens: usage.completion_tokens,
                 cached_tokens: usage.cached_tokens,
             }),
-            finish_reasons: self.finished.iter().map_while(|one| one.map(reason)).collect(),
+            finish_reasons: choices.map_while(reason).collect(),
             error: self.error.map(str::to_owned),
             durations: Durations {
                 dispatched_ms: self.dispatched.map(after).map(ms),
                 first_token_ms: self.first_token.map(after).map(ms),
                 total_ms: Some(ms(after(now))),
             },
+            tool_calls: self.tool_calls.clone(),
         }
     }
 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use audit::{Directory, Log, LogOptions, SegmentId, Store, StoreError};
-use engine_api::EngineError;
+use engine_api::{EngineError, Event, OutputEvent};
 use http::Method;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
 use crate::client::{Http, chat, full};
-use crate::engine::{Script, placed, token};
+use crate::engine::{Script, finished, placed, token, usage};
 use crate::scene::{Scene, Setup, of_kind};
 
 #[tokio::test]
@@ -71,6 +71,64 @@ async fn the_log_says_how_an_answer_can_be_repeated_and_not_what_it_said() {
     assert_eq!(parameters["temperature"], 0.5);
     assert_eq!(parameters["max_tokens"], 9);
     assert_eq!(parameters["stop"], 1);
+}
+
+#[tokio::test]
+async fn the_log_names_tools_and_not_what_they_were_called_with() {
+    let scene = Scene::new().await;
+    let client = scene.tenant("clinic");
+    let output = |output| Ok(Event::Output { choice: 0, output });
+    let start = |index, name: &str| {
+        output(OutputEvent::CallStarted { index, id: format!("call_{index}"), name: name.into() })
+    };
+    let steps = vec![
+        placed(),
+        token(0, 0, ""),
+        start(0, "find"),
+        output(OutputEvent::Arguments { index: 0, text: "{\"x\": \"SECRET-VALUE\"}".into() }),
+        output(OutputEvent::CallFinished { index: 0 }),
+        start(1, "look"),
+        output(OutputEvent::Arguments { index: 1, text: "{}".into() }),
+        output(OutputEvent::CallFinished { index: 1 }),
+        finished(0),
+        usage(1),
+    ];
+    scene.engine.next(Script::Events(steps));
+    let tool = |name: &str| {
+        json!({"type": "function", "function": {"name": name,
+        "description": "SECRET-DESCRIPTION", "parameters": {"type": "object", "SECRET-KEY": 1}}})
+    };
+    let choice = json!({"type": "allowed_tools", "allowed_tools": {"mode": "auto",
+        "tools": [{"type": "function", "function": {"name": "find"}}]}});
+    let asked = json!({"tools": [tool("find"), tool("look")], "tool_choice": choice});
+    let answer = client.post(chat(asked)).await.json();
+    assert_eq!(answer["choices"][0]["finish_reason"], "tool_calls");
+    assert_eq!(answer["choices"][0]["message"]["content"], Value::Null);
+    let calls = &answer["choices"][0]["message"]["tool_calls"];
+    assert_eq!(calls[0]["function"]["arguments"], "{\"x\": \"SECRET-VALUE\"}");
+
+    let schema = json!({"type": "json_schema", "json_schema": {"name": "SECRET-NAME",
+        "schema": {"type": "object", "description": "SECRET-SCHEMA"}}});
+    assert_eq!(client.post(chat(json!({"response_format": schema}))).await.status, 200);
+
+    let entries = scene.entries().await;
+    let text = Value::from(entries.clone()).to_string();
+    assert!(!text.contains("SECRET"), "{text}");
+    let demanded: Vec<Value> = of_kind(&entries, "decision")
+        .iter()
+        .map(|decision| decision["parameters"]["demanded"].clone())
+        .collect();
+    let expected = json!([
+        {"tools": ["find", "look"], "tool_choice": "allowed", "chosen": ["find"],
+            "response_format": "text", "grammar": null},
+        {"tools": [], "tool_choice": "auto", "chosen": [], "response_format": "json_schema",
+            "grammar": null},
+    ]);
+    assert_eq!(Value::from(demanded), expected);
+    let ends = of_kind(&entries, "terminal");
+    assert_eq!(ends[0]["finish_reasons"], json!(["tool_calls"]));
+    assert_eq!(ends[0]["tool_calls"], json!(["find", "look"]));
+    assert!(ends[1].get("tool_calls").is_none());
 }
 
 #[tokio::test]

@@ -59,7 +59,8 @@ async fn malformed_bodies_are_400_and_say_why() {
         ("logit_bias", json!({"99999999999": 1})),
         ("messages", json!([])),
         ("stop", json!([[]])),
-        ("tools", json!([{"type": "function", "function": {"name": "f"}}])),
+        ("tools", json!([{"type": "function", "function": {"name": 1}}])),
+        ("response_format", json!({"type": "xml"})),
     ] {
         let answer = client.post(chat(json!({field: value}))).await;
         assert_eq!(answer.status, 400, "{field}");

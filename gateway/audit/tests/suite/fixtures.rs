@@ -71,6 +71,7 @@ fn decision(request: &str, outcome: Outcome) -> Entry {
             choices: 1,
             logprobs: None,
             stream: true,
+            demanded: None,
         }),
         prompt_tokens: Some(31),
     }))
@@ -97,6 +98,7 @@ pub fn terminal(request: &str, decision: u64) -> Entry {
             first_token_ms: Some(40),
             total_ms: Some(310),
         },
+        tool_calls: Vec::new(),
     }))
 }
 

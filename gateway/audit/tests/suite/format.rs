@@ -1,7 +1,7 @@
 //! The bytes on disk: a format that others read must not change by accident.
 
 use crate::fixtures::{denial, permit, started, terminal, time};
-use audit::{Configuration, Digest, Entry, Log, LogOptions, Stopped};
+use audit::{Configuration, Demanded, Digest, Entry, Log, LogOptions, Stopped};
 use expect_test::expect;
 
 #[test]
@@ -54,15 +54,35 @@ fn numbers_that_change_nothing_are_absent_and_others_are_kept() {
         _ => unreachable!("it is a decision"),
     };
     let written = serde_json::to_string(&entry).unwrap();
-    for name in ["top_k", "min_p", "repetition_penalty", "stop_tokens"] {
+    for name in ["top_k", "min_p", "repetition_penalty", "stop_tokens", "demanded"] {
         assert!(!written.contains(name), "{name}");
     }
     if let Entry::Decision(decision) = &mut entry {
         let all = decision.parameters.as_mut().unwrap();
         (all.top_k, all.min_p) = (Some(40), Some(0.05));
         (all.repetition_penalty, all.stop_tokens) = (Some(1.25), Some(2));
+        all.demanded = Some(Demanded {
+            tools: vec!["f".into(), "g".into()],
+            tool_choice: "named".into(),
+            chosen: vec!["g".into()],
+            response_format: "text".into(),
+            grammar: Some(Digest::of(b"start: /x/")),
+        });
     }
     let written = serde_json::to_string(&entry).unwrap();
     let read: Entry = serde_json::from_str(&written).unwrap();
     assert_eq!(parameters(&read), parameters(&entry));
+}
+
+#[test]
+fn calls_are_entered_where_there_are_some() {
+    let mut entry = terminal("req-1", 2);
+    assert!(!serde_json::to_string(&entry).unwrap().contains("tool_calls"));
+    if let Entry::Terminal(terminal) = &mut entry {
+        terminal.tool_calls = vec!["f".into()];
+        terminal.finish_reasons = vec!["tool_calls".into()];
+    }
+    let written = serde_json::to_string(&entry).unwrap();
+    assert!(written.ends_with(r#""total_ms":310},"tool_calls":["f"]}}"#), "{written}");
+    assert_eq!(serde_json::from_str::<Entry>(&written).unwrap(), entry);
 }

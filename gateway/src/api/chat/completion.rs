@@ -1,15 +1,19 @@
 //! The whole answer as one JSON object.
 
-use engine_api::{Choices, Event, FinishReason, OutputEvent, Usage};
+use engine_api::{Choices, Event, FinishReason, FunctionCall, OutputEvent, ToolCall, Usage};
 use serde::Serialize;
 
-use super::shape::{Head, UsageShape, finish_reason};
+use super::shape::{CallShape, Called, FunctionShape, Head, UsageShape, finish_reason};
 use crate::api::answer::{Gather, fingerprint};
 use crate::api::logprobs::LogprobsShape;
+use crate::api::reasoning_tokens::ReasoningTokens;
+use crate::api::rendering::Rendering;
 
 /// Gathers the events of one request.
 pub struct Gathered {
     head: Head,
+    rendering: Rendering,
+    reasoning: ReasoningTokens,
     choices: Vec<GatheredChoice>,
     fingerprint: Option<String>,
     usage: Option<Usage>,
@@ -18,6 +22,10 @@ pub struct Gathered {
 #[derive(Default)]
 struct GatheredChoice {
     content: String,
+    reasoning: String,
+    /// In their order.
+    calls: Vec<ToolCall>,
+    called: Called,
     logprobs: Option<LogprobsShape>,
     finished: Option<FinishReason>,
 }
@@ -46,20 +54,29 @@ struct Choice<'a> {
 #[derive(Serialize)]
 struct AssistantMessage<'a> {
     role: &'static str,
-    content: &'a str,
+    /// Null where there are only calls.
+    content: Option<&'a str>,
     refusal: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<CallShape<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    function_call: Option<FunctionShape<'a>>,
 }
 
 impl Gathered {
     /// Nothing yet.
-    pub fn new(head: Head, choices: Choices) -> Self {
+    pub fn new(head: Head, rendering: Rendering, choices: Choices) -> Self {
         let choices = (0..choices.get()).map(|_| GatheredChoice::default()).collect();
-        Self { head, choices, fingerprint: None, usage: None }
+        let reasoning = ReasoningTokens::default();
+        Self { head, rendering, reasoning, choices, fingerprint: None, usage: None }
     }
 }
 
 impl Gather for Gathered {
     fn push(&mut self, _prompt: usize, event: Event) {
+        self.reasoning.observe(&event);
         match event {
             Event::Placed(placement) => self.fingerprint = Some(fingerprint(&placement)),
             Event::Token(token) => {
@@ -69,11 +86,7 @@ impl Gather for Gathered {
                     logprobs.content.push(position.into());
                 }
             }
-            Event::Output { choice, output } => {
-                if let OutputEvent::Content(text) = output {
-                    self.choices[usize::from(choice)].content.push_str(&text);
-                }
-            }
+            Event::Output { choice, output } => self.choices[usize::from(choice)].push(output),
             Event::Finished(finished) => {
                 let choice = &mut self.choices[usize::from(finished.choice)];
                 choice.finished = Some(finished.reason);
@@ -85,9 +98,8 @@ impl Gather for Gathered {
     fn json(&self) -> Option<Vec<u8>> {
         let head = &self.head;
         let choices = self.choices.iter().enumerate().map(|(index, choice)| {
-            let message =
-                AssistantMessage { role: "assistant", content: &choice.content, refusal: None };
-            let finish_reason = finish_reason(choice.finished?);
+            let message = choice.message(self.rendering);
+            let finish_reason = finish_reason(choice.finished?, choice.called, self.rendering);
             Some(Choice { index, message, logprobs: choice.logprobs.as_ref(), finish_reason })
         });
         let completion = Completion {
@@ -96,10 +108,46 @@ impl Gather for Gathered {
             created: head.created,
             model: &head.model,
             choices: choices.collect::<Option<_>>()?,
-            usage: self.usage?.into(),
+            usage: UsageShape::of(self.usage?, self.reasoning.count()),
             system_fingerprint: self.fingerprint.as_deref(),
             service_tier: head.service_tier.then_some("default"),
         };
         Some(serde_json::to_vec(&completion).expect("strings, numbers and arrays become JSON"))
     }
 }
+
+impl GatheredChoice {
+    fn push(&mut self, output: OutputEvent) {
+        self.called.observe(&output);
+        match output {
+            OutputEvent::Content(text) => self.content.push_str(&text),
+            OutputEvent::Reasoning(text) => self.reasoning.push_str(&text),
+            OutputEvent::CallStarted { id, name, .. } => {
+                let function = FunctionCall { name, arguments: String::new() };
+                self.calls.push(ToolCall { id, function });
+            }
+            OutputEvent::Arguments { index, text } => {
+                if let Some(call) = self.calls.get_mut(index) {
+                    call.function.arguments.push_str(&text);
+                }
+            }
+            OutputEvent::CallFinished { .. } | OutputEvent::CallAbandoned { .. } => {}
+        }
+    }
+
+    fn message(&self, rendering: Rendering) -> AssistantMessage<'_> {
+        let is_legacy = rendering.legacy_calls;
+        let is_only_calls = self.content.is_empty() && !self.calls.is_empty();
+        AssistantMessage {
+            role: "assistant",
+            content: (!is_only_calls).then_some(&self.content),
+            refusal: None,
+            reasoning_content: (!self.reasoning.is_empty()).then_some(&self.reasoning),
+            tool_calls: self.calls.iter().filter(|_| !is_legacy).map(CallShape::from).collect(),
+            function_call: self.calls.first().filter(|_| is_legacy).map(FunctionShape::from),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,16 @@ use serde_json::Value;
 
 use crate::api::fields::{Fields, Invalid};
 
-const KNOWN: &[&str] = &["role", "content", "name", "tool_calls", "tool_call_id", "function_call"];
+const KNOWN: &[&str] = &[
+    "role",
+    "content",
+    "name",
+    "tool_calls",
+    "tool_call_id",
+    "function_call",
+    "reasoning",
+    "reasoning_content",
+];
 
 /// Reads `messages`. At least one.
 pub fn parse(body: &Fields<'_>) -> Result<Conversation, Invalid> {
@@ -40,10 +49,20 @@ fn message(at: String, value: &Value) -> Result<Message, Invalid> {
     Ok(Message {
         role,
         content: content(&fields)?,
+        reasoning: reasoning(&fields)?,
         name: fields.text("name")?.map(str::to_owned),
         tool_calls: tool_calls(&fields)?,
         tool_call_id: fields.text("tool_call_id")?.map(str::to_owned),
     })
+}
+
+/// Under both names that servers give it.
+fn reasoning(fields: &Fields<'_>) -> Result<Option<String>, Invalid> {
+    let text = match fields.text("reasoning_content")? {
+        Some(text) => Some(text),
+        None => fields.text("reasoning")?,
+    };
+    Ok(text.map(str::to_owned))
 }
 
 /// A string, null, nothing, or an array of text parts, which are joined by line ends.

@@ -2,10 +2,10 @@
 //!
 //! What is read, ignored and refused follows what clients send. Unknown fields are ignored, because clients of other servers send many.
 
-use engine_api::{MaxTokens, PromptSource, TopLogprobs};
+use engine_api::{Conversation, Demand, MaxTokens, PromptSource, ToolChoice, TopLogprobs};
 use serde_json::Value;
 
-use super::{extensions, messages};
+use super::{extensions, messages, response_format, template_arguments, tools};
 use crate::api::fields::{Fields, Invalid};
 use crate::api::parameters;
 use crate::api::rendering::Rendering;
@@ -14,10 +14,16 @@ use crate::pipeline::ChatRequest;
 /// Every field that means something here, also those that are ignored on purpose.
 const KNOWN: &[&str] = &[
     "audio",
+    "chat_template_kwargs",
     "continuous_usage_stats",
+    "documents",
     "frequency_penalty",
     "function_call",
     "functions",
+    "guided_choice",
+    "guided_grammar",
+    "guided_json",
+    "guided_regex",
     "ignore_eos",
     "logit_bias",
     "logprobs",
@@ -49,6 +55,7 @@ const KNOWN: &[&str] = &[
     "store",
     "stream",
     "stream_options",
+    "structured_outputs",
     "temperature",
     "tool_choice",
     "tools",
@@ -58,6 +65,17 @@ const KNOWN: &[&str] = &[
     "user",
     "verbosity",
     "web_search_options",
+];
+
+/// Fields of other servers that are read here.
+const READ: [&str; 7] = [
+    "chat_template_kwargs",
+    "documents",
+    "guided_choice",
+    "guided_grammar",
+    "guided_json",
+    "guided_regex",
+    "structured_outputs",
 ];
 
 /// Reads a body. Its fields are checked here and nowhere again.
@@ -70,10 +88,22 @@ pub fn parse(body: &Value) -> Result<(ChatRequest, Rendering), Invalid> {
     }
     // named first, so that a wrong model is what a client reads of
     parameters::model(&fields)?;
-    let rendering = Rendering::read(&fields)?;
+    let offer = tools::parse(&fields)?;
+    let rendering = Rendering {
+        legacy_calls: offer.is_legacy,
+        named_call: matches!(offer.choice, ToolChoice::Named(_)),
+        ..Rendering::read(&fields)?
+    };
     let max_tokens = max_tokens(&fields)?;
-    let source = PromptSource::Chat(messages::parse(&fields)?);
+    let chat = Conversation { tools: offer.tools, ..messages::parse(&fields)? };
+    let source = PromptSource::Chat(chat);
     let request = ChatRequest {
+        demand: Demand {
+            choice: offer.choice,
+            is_parallel: offer.is_parallel,
+            response: response_format::parse(&fields)?,
+            arguments: template_arguments::parse(&fields)?,
+        },
         logprobs: logprobs(&fields)?,
         stream: rendering.stream,
         ..parameters::request(&fields, source, max_tokens)?
@@ -91,45 +121,7 @@ fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), Invalid> {
     if modalities.iter().any(|modality| modality != "text") {
         return Err(Invalid::unsupported("modalities", "may only hold \"text\""));
     }
-    refuse_tools(fields)?;
-    refuse_format(fields)?;
-    extensions::refuse_unsupported(fields, &[])
-}
-
-/// Tools need constrained output, which this version does not have; a client that only lists
-/// them and forbids their use is served.
-fn refuse_tools(fields: &Fields<'_>) -> Result<(), Invalid> {
-    let pairs = [("tools", "tool_choice"), ("functions", "function_call")];
-    for (list, choice) in pairs {
-        let forbidden = fields.get(choice).is_some_and(|value| value == "none");
-        let offered = !fields.array(list)?.unwrap_or_default().is_empty();
-        if offered && !forbidden {
-            let message =
-                format!("is not supported yet; leave it out or set `{choice}` to \"none\"");
-            return Err(Invalid::unsupported(list, message));
-        }
-        let automatic = fields.get(choice).is_some_and(|value| value == "auto");
-        if fields.get(choice).is_some() && !forbidden && !automatic {
-            let message = "is not supported yet; leave it out or set it to \"none\"";
-            return Err(Invalid::unsupported(choice, message));
-        }
-    }
-    Ok(())
-}
-
-fn refuse_format(fields: &Fields<'_>) -> Result<(), Invalid> {
-    let Some(value) = fields.get("response_format") else {
-        return Ok(());
-    };
-    let format = Fields::new("response_format".into(), value, &["type"])?;
-    match format.required_text("type")? {
-        "text" => Ok(()),
-        kind @ ("json_object" | "json_schema" | "grammar") => {
-            let message = format!("of type \"{kind}\" is not supported yet, only \"text\" is");
-            Err(Invalid::unsupported("response_format", message))
-        }
-        _ => Err(Invalid::value("response_format.type", "must be \"text\"")),
-    }
+    extensions::refuse_unsupported(fields, &READ)
 }
 
 /// The newer name wins where a client sends both.

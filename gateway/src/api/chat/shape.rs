@@ -3,8 +3,10 @@
 //! Clients validate strictly what they get: a field that is here is one that some client
 //! breaks without.
 
-use engine_api::{FinishReason, Usage};
+use engine_api::{FinishReason, OutputEvent, ToolCall, Usage};
 use serde::Serialize;
+
+use crate::api::rendering::Rendering;
 
 /// Names of one answer, the same in every chunk.
 #[derive(Clone, Debug)]
@@ -39,6 +41,14 @@ struct CompletionDetails {
     reasoning_tokens: u32,
 }
 
+impl UsageShape {
+    /// Of an answer with so many tokens of reasoning.
+    pub fn of(usage: Usage, reasoning_tokens: u32) -> Self {
+        let completion_tokens_details = CompletionDetails { reasoning_tokens };
+        Self { completion_tokens_details, ..usage.into() }
+    }
+}
+
 impl From<Usage> for UsageShape {
     fn from(usage: Usage) -> Self {
         Self {
@@ -51,10 +61,69 @@ impl From<Usage> for UsageShape {
     }
 }
 
+/// A call, whole or a part of one.
+#[derive(Serialize)]
+pub struct CallShape<'a> {
+    /// Only in streams.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<usize>,
+    /// Only where the call begins, as the next one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<&'a str>,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<&'static str>,
+    pub function: FunctionShape<'a>,
+}
+
+/// What is called.
+#[derive(Serialize)]
+pub struct FunctionShape<'a> {
+    /// Only where the call begins: clients put the parts of it together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<&'a str>,
+    /// JSON text, or a part of it.
+    pub arguments: &'a str,
+}
+
+impl<'a> From<&'a ToolCall> for FunctionShape<'a> {
+    fn from(call: &'a ToolCall) -> Self {
+        Self { name: Some(&call.function.name), arguments: &call.function.arguments }
+    }
+}
+
+impl<'a> From<&'a ToolCall> for CallShape<'a> {
+    fn from(call: &'a ToolCall) -> Self {
+        Self { index: None, id: Some(&call.id), kind: Some("function"), function: call.into() }
+    }
+}
+
+/// What a choice was, for its `finish_reason`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Called {
+    /// Calls that are whole.
+    pub whole: usize,
+    /// A call was cut off.
+    pub is_cut: bool,
+}
+
+impl Called {
+    /// Takes what is known of a choice.
+    pub fn observe(&mut self, output: &OutputEvent) {
+        match output {
+            OutputEvent::CallFinished { .. } => self.whole += 1,
+            OutputEvent::CallAbandoned { .. } => self.is_cut = true,
+            _ => {}
+        }
+    }
+}
+
 /// `finish_reason`.
-pub fn finish_reason(reason: FinishReason) -> &'static str {
+pub fn finish_reason(reason: FinishReason, called: Called, rendering: Rendering) -> &'static str {
     match reason {
-        FinishReason::Stop => "stop",
         FinishReason::Length => "length",
+        FinishReason::Stop if called.whole == 0 || called.is_cut => "stop",
+        FinishReason::Stop if rendering.named_call => "stop",
+        FinishReason::Stop if rendering.legacy_calls => "function_call",
+        FinishReason::Stop => "tool_calls",
     }
 }

@@ -55,6 +55,7 @@ fn check(rendering: Rendering, choices: u32, events: Vec<Event>, expected: Expec
     let mut chunks = Chunks::new(head, rendering, choices, 5);
     let mut out = BytesMut::new();
     events.into_iter().flat_map(said).for_each(|event| chunks.write(event, &mut out));
+    chunks.flush(&mut out);
     let text = String::from_utf8(out.to_vec()).expect("JSON is text");
     // what is the same in every chunk is shown once, by the first test
     let head = r#""id":"i","object":"chat.completion.chunk","created":1,"model":"m","system_fingerprint":"cpu-v1/abababababab","#;
@@ -155,4 +156,48 @@ fn a_token_without_text_is_shown_when_its_probability_is() {
         data: {"id":"i","object":"chat.completion.chunk","created":1,"model":"m","system_fingerprint":null,"choices":[{"index":0,"delta":{"content":""},"logprobs":{"content":[{"token":"bytes:\\xc3","logprob":-1.5,"bytes":[195],"top_logprobs":[]}],"refusal":null},"finish_reason":null}]}
     "#]],
     );
+}
+
+fn calling() -> Vec<Event> {
+    let output = |output| Event::Output { choice: 0, output };
+    let (id, name) = ("call_1".to_owned(), "get_weather".to_owned());
+    vec![
+        placed(),
+        token(0, 0, ""),
+        output(OutputEvent::Reasoning("hm".into())),
+        token(0, 1, ""),
+        output(OutputEvent::CallStarted { index: 0, id, name }),
+        output(OutputEvent::Arguments { index: 0, text: String::new() }),
+        token(0, 2, ""),
+        output(OutputEvent::Arguments { index: 0, text: "{\"place\": ".into() }),
+        output(OutputEvent::Arguments { index: 0, text: "\"Ulm\"}".into() }),
+        output(OutputEvent::CallFinished { index: 0 }),
+        finished(0, ""),
+        usage(),
+    ]
+}
+
+#[test]
+fn a_call_has_its_name_once_and_then_its_arguments() {
+    let rendering = Rendering { include_usage: true, ..Rendering::default() };
+    check(rendering, 1, calling(), expect![[r#""#]]);
+}
+
+#[test]
+fn clients_of_functions_read_function_calls() {
+    let rendering = Rendering { legacy_calls: true, ..Rendering::default() };
+    check(rendering, 1, calling(), expect![[r#""#]]);
+}
+
+#[test]
+fn probabilities_stand_beside_the_text_of_their_token() {
+    let with = |choice, index, text: &str| {
+        let drawn = CandidateToken { id: TokenId(7), bytes: text.into(), logprob: -1.5 };
+        let logprob = Some(TokenLogprob { drawn, top: Vec::new() });
+        let text = text.to_owned();
+        Event::Token(Token { choice, index, id: TokenId(7), text, logprob })
+    };
+    let held_back = vec![with(0, 0, ""), token(1, 0, "b")];
+    let events = [vec![placed(), with(0, 1, "a")], held_back, vec![finished(0, "c")]].concat();
+    check(Rendering::default(), 2, events, expect![[r#""#]]);
 }

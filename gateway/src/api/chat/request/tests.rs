@@ -44,7 +44,15 @@ fn everything_that_clients_send_is_accepted() {
         json!({"metadata": {"a": "b"}, "store": false, "service_tier": "auto", "verbosity": "low"}),
         json!({"prompt_cache_key": "k", "safety_identifier": "s", "reasoning_effort": "low"}),
         json!({"tools": [], "parallel_tool_calls": true, "response_format": {"type": "text"}}),
-        json!({"tools": [{"type": "function"}], "tool_choice": "none", "modalities": ["text"]}),
+        json!({"tools": [function("f")], "tool_choice": "none", "modalities": ["text"]}),
+        json!({"tool_choice": "auto", "parallel_tool_calls": false}),
+        json!({"function_call": "none"}),
+        json!({"response_format": {"type": "json_schema", "json_schema": {"name": "n", "strict": null,
+            "description": "d", "schema": {"$schema": "https://json-schema.org/draft/2020-12/schema"}}}}),
+        json!({"response_format": {"type": "text"}, "guided_regex": "a+"}),
+        json!({"structured_outputs": {"json": {}, "regex": null, "disable_any_whitespace": false}}),
+        json!({"structured_outputs": {}, "guided_json": null}),
+        json!({"chat_template_kwargs": {"enable_thinking": false, "thinking": false, "other": null}}),
         json!({"something_of_another_server": {"deep": [1]}, "typical_p": 0.5}),
         json!({"top_k": 40, "min_p": 0.05, "repetition_penalty": 1.1, "stop_token_ids": [2, 7]}),
         json!({"top_k": -1, "min_p": 0, "priority": -5, "stop_token_ids": []}),
@@ -247,16 +255,12 @@ fn wrong_parameters_of_other_servers_are_named() {
 
 #[test]
 fn what_is_not_done_is_said() {
-    let function = json!([{"type": "function", "function": {"name": "f"}}]);
     let table = [
-        json!({"tools": function}),
-        json!({"tools": function, "tool_choice": "auto"}),
-        json!({"tools": [{"type": "custom"}]}),
-        json!({"tool_choice": "required"}),
-        json!({"functions": [{"name": "f"}]}),
-        json!({"response_format": {"type": "json_object"}}),
-        json!({"response_format": {"type": "json_schema", "json_schema": {}}}),
-        json!({"response_format": {"type": "xml"}}),
+        json!({"tools": [{"type": "custom", "custom": {"name": "f"}}]}),
+        json!({"tools": [{"type": "web_search"}]}),
+        json!({"tools": [function("f")], "tool_choice": {"type": "custom", "custom": {"name": "f"}}}),
+        json!({"structured_outputs": {"structural_tag": "x"}}),
+        json!({"chat_template_kwargs": {"add_generation_prompt": false}}),
         json!({"audio": {"voice": "x"}}),
         json!({"modalities": ["text", "audio"]}),
         json!({"web_search_options": {}}),
@@ -269,33 +273,168 @@ fn what_is_not_done_is_said() {
         json!({"best_of": 4}),
         json!({"use_beam_search": true}),
         json!({"bad_words": ["x"]}),
-        json!({"chat_template_kwargs": {"enable_thinking": false}}),
-        json!({"guided_json": {"type": "object"}}),
         json!({"cache_salt": "s"}),
     ];
-    expect![[r#"
-        unsupported_parameter tools: `tools` is not supported yet; leave it out or set `tool_choice` to "none"
-        unsupported_parameter tools: `tools` is not supported yet; leave it out or set `tool_choice` to "none"
-        unsupported_parameter tools: `tools` is not supported yet; leave it out or set `tool_choice` to "none"
-        unsupported_parameter tool_choice: `tool_choice` is not supported yet; leave it out or set it to "none"
-        unsupported_parameter functions: `functions` is not supported yet; leave it out or set `function_call` to "none"
-        unsupported_parameter response_format: `response_format` of type "json_object" is not supported yet, only "text" is
-        unsupported_parameter response_format: `response_format` of type "json_schema" is not supported yet, only "text" is
-        invalid_value response_format.type: `response_format.type` must be "text"
-        unsupported_parameter audio: `audio` is not supported by this gateway
-        unsupported_parameter modalities: `modalities` may only hold "text"
-        unsupported_parameter web_search_options: `web_search_options` is not supported by this gateway
-        unsupported_parameter moderation: `moderation` is not supported by this gateway
-        unsupported_parameter skip_special_tokens: `skip_special_tokens` is only supported as true
-        unsupported_parameter spaces_between_special_tokens: `spaces_between_special_tokens` is only supported as true or false
-        unsupported_parameter include_stop_str_in_output: `include_stop_str_in_output` is only supported as false
-        unsupported_parameter add_generation_prompt: `add_generation_prompt` is only supported as true
-        unsupported_parameter continue_final_message: `continue_final_message` is only supported as false
-        unsupported_parameter best_of: `best_of` is only supported as 1
-        unsupported_parameter use_beam_search: `use_beam_search` is only supported as false
-        unsupported_parameter bad_words: `bad_words` is not supported by this gateway; leave it out
-        unsupported_parameter chat_template_kwargs: `chat_template_kwargs` is not supported by this gateway; leave it out
-        unsupported_parameter guided_json: `guided_json` is not supported by this gateway; leave it out
-        unsupported_parameter cache_salt: `cache_salt` is not supported by this gateway; leave it out
-    "#]].assert_eq(&table.into_iter().map(refused).collect::<String>());
+    expect![[r#""#]].assert_eq(&table.into_iter().map(refused).collect::<String>());
+}
+
+fn function(name: &str) -> Value {
+    json!({"type": "function", "function": {"name": name, "parameters": {"type": "object"}}})
+}
+
+#[test]
+fn every_spelling_of_a_tool_choice_is_read() {
+    use engine_api::ToolChoice::{Allowed, Auto, Named, None, Required};
+    let tools = json!([function("f"), function("g")]);
+    let allowed = |mode: &str| json!({"mode": mode, "tools": [function("g")]});
+    let table = [
+        (json!(null), Auto),
+        (json!("auto"), Auto),
+        (json!("none"), None),
+        (json!("required"), Required),
+        (json!("any"), Required),
+        (json!({"type": "function", "function": {"name": "g"}}), Named("g".into())),
+        (json!({"type": "function", "name": "g"}), Named("g".into())),
+        (
+            json!({"type": "allowed_tools", "allowed_tools": allowed("auto")}),
+            Allowed { is_required: false, names: vec!["g".into()] },
+        ),
+        (
+            json!({"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "f"}]}),
+            Allowed { is_required: true, names: vec!["f".into()] },
+        ),
+    ];
+    for (choice, expected) in table {
+        let fields = json!({"tools": tools, "tool_choice": choice});
+        let (request, rendering) = read(fields.clone()).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(rendering.named_call, matches!(expected, Named(_)));
+        assert_eq!(request.demand.choice, expected, "{fields}");
+        assert!(request.demand.is_parallel && request.offers_tools());
+    }
+    let fields = json!({"tools": tools, "parallel_tool_calls": false});
+    assert!(!read(fields).expect("valid").0.demand.is_parallel);
+}
+
+#[test]
+fn functions_are_tools_by_another_name() {
+    let functions =
+        json!([{"name": "f", "description": "d", "parameters": {}, "x": 1}, {"name": "g"}]);
+    let fields = json!({"functions": functions, "function_call": {"name": "g"}});
+    let (request, rendering) = read(fields).expect("valid");
+    assert!(rendering.legacy_calls && rendering.named_call && !request.demand.is_parallel);
+    assert_eq!(request.demand.choice, engine_api::ToolChoice::Named("g".into()));
+    let expected = json!([
+        {"type": "function", "function": {"name": "f", "description": "d", "parameters": {}}},
+        {"type": "function", "function": {"name": "g"}},
+    ]);
+    assert_eq!(json!(chat(request).tools), expected);
+    let (request, _) =
+        read(json!({"functions": functions, "function_call": "none"})).expect("valid");
+    assert_eq!(request.demand.choice, engine_api::ToolChoice::None);
+}
+
+#[test]
+fn every_spelling_of_a_response_format_is_read() {
+    use engine_api::ResponseFormat::{Choice, Grammar, JsonObject, JsonSchema, Regex, Text};
+    let schema = json!({"type": "object"});
+    let named = json!({"type": "json_schema", "json_schema": {"name": "n", "schema": schema}});
+    let table = [
+        (json!({}), Text),
+        (json!({"response_format": {"type": "json_object"}}), JsonObject),
+        (json!({"response_format": named}), JsonSchema(schema.clone())),
+        (
+            json!({"response_format": {"type": "json_object", "schema": schema}}),
+            JsonSchema(schema.clone()),
+        ),
+        (json!({"guided_json": schema}), JsonSchema(schema.clone())),
+        (json!({"guided_json": schema.to_string()}), JsonSchema(schema.clone())),
+        (json!({"guided_regex": "a|b"}), Regex("a|b".into())),
+        (json!({"guided_choice": ["a", "b"]}), Choice(vec!["a".into(), "b".into()])),
+        (json!({"guided_grammar": "start: /a/"}), Grammar("start: /a/".into())),
+        (json!({"structured_outputs": {"json": schema}}), JsonSchema(schema)),
+        (json!({"structured_outputs": {"regex": "a"}}), Regex("a".into())),
+        (json!({"structured_outputs": {"choice": ["a"]}}), Choice(vec!["a".into()])),
+        (json!({"structured_outputs": {"grammar": "start: /a/"}}), Grammar("start: /a/".into())),
+    ];
+    for (fields, expected) in table {
+        let (request, _) = read(fields.clone()).unwrap_or_else(|error| panic!("{fields}: {error}"));
+        assert_eq!(request.demand.response, expected, "{fields}");
+    }
+}
+
+#[test]
+fn what_a_template_reads_is_read() {
+    use engine_api::ReasoningEffort::{High, Low};
+    let arguments = |fields| read(fields).expect("valid").0.demand.arguments;
+    assert_eq!(arguments(json!({"reasoning_effort": "low"})).reasoning_effort, Some(Low));
+    assert_eq!(arguments(json!({"reasoning_effort": "xhigh"})).reasoning_effort, Some(High));
+    let none = arguments(json!({"reasoning_effort": "none"}));
+    assert_eq!((none.reasoning_effort, none.thinking), (None, Some(false)));
+    for name in ["enable_thinking", "thinking"] {
+        let thinking = |is: bool| arguments(json!({"chat_template_kwargs": {name: is}})).thinking;
+        assert_eq!((thinking(true), thinking(false)), (Some(true), Some(false)));
+    }
+    let document = json!({"title": "t", "text": "x"});
+    let both = [
+        json!({"documents": [document]}),
+        json!({"chat_template_kwargs": {"documents": [document]}}),
+    ];
+    both.into_iter().for_each(|fields| assert_eq!(arguments(fields).documents, [document.clone()]));
+}
+
+#[test]
+fn reasoning_comes_back_under_both_names() {
+    for name in ["reasoning_content", "reasoning"] {
+        let turn = json!({"role": "assistant", "content": "a", name: "hm"});
+        let (request, _) = read(json!({"messages": [turn]})).expect("valid");
+        assert_eq!(chat(request).messages[0].reasoning.as_deref(), Some("hm"));
+    }
+}
+
+#[test]
+fn wrong_tools_and_formats_are_named() {
+    let tools = json!([function("f")]);
+    let with = |choice: Value| json!({"tools": tools, "tool_choice": choice});
+    let allowed = |inner: Value| with(json!({"type": "allowed_tools", "allowed_tools": inner}));
+    let table = [
+        json!({"tools": [1]}),
+        json!({"tools": [{"type": "function"}]}),
+        json!({"tools": [{"type": "function", "function": {}}]}),
+        json!({"tools": [{"function": {"name": "f", "parameters": "{}"}}]}),
+        json!({"tools": [{"function": {"name": "f", "strict": 1}}]}),
+        json!({"tools": vec![function("f"); 513]}),
+        json!({"tools": tools, "functions": [{"name": "f"}]}),
+        json!({"tools": tools, "function_call": {"name": "f"}}),
+        json!({"functions": [{"name": "f"}], "tool_choice": "required"}),
+        json!({"functions": [{"name": "f"}], "function_call": "required"}),
+        json!({"functions": [{"name": "f"}], "function_call": {"name": "g"}}),
+        json!({"tool_choice": "required"}),
+        json!({"tool_choice": {"type": "function", "function": {"name": "f"}}}),
+        with(json!("sometimes")),
+        with(json!(1)),
+        with(json!({"type": "web_search"})),
+        with(json!({"type": "function", "function": {}})),
+        with(json!({"type": "function", "function": {"name": "g"}})),
+        allowed(json!({"tools": [{"type": "function", "function": {"name": "f"}}]})),
+        allowed(json!({"mode": "any", "tools": []})),
+        allowed(json!({"mode": "auto", "tools": []})),
+        allowed(json!({"mode": "auto", "tools": [{"function": {"name": "g"}}]})),
+        json!({"parallel_tool_calls": "no"}),
+        json!({"response_format": {"type": "xml"}}),
+        json!({"response_format": {"type": "json_schema"}}),
+        json!({"response_format": {"type": "json_schema", "json_schema": {"name": "n"}}}),
+        json!({"response_format": {"type": "json_schema", "json_schema": {"schema": true}}}),
+        json!({"response_format": {"type": "json_object"}, "guided_regex": "a"}),
+        json!({"guided_json": "{"}),
+        json!({"guided_json": 1}),
+        json!({"guided_regex": 1}),
+        json!({"guided_choice": "a"}),
+        json!({"guided_choice": ["a", 1]}),
+        json!({"structured_outputs": {"json": {}, "regex": "a"}}),
+        json!({"reasoning_effort": "some"}),
+        json!({"chat_template_kwargs": {"enable_thinking": true, "thinking": false}}),
+        json!({"documents": ["text"]}),
+        json!({"documents": [{}], "chat_template_kwargs": {"documents": [{}]}}),
+    ];
+    expect![[r#""#]].assert_eq(&table.into_iter().map(refused).collect::<String>());
 }
