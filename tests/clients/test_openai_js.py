@@ -1,4 +1,4 @@
-"""OpenAI's SDK for JavaScript; the tests themselves are in tests/clients-js."""
+"""OpenAI's SDK for JavaScript and the agent frameworks there; the tests themselves are in tests/clients-js."""
 
 import subprocess
 
@@ -7,7 +7,8 @@ from gateway import FRENCH_MODEL, MODEL, ROOT
 
 def test_openai_sdk_for_javascript(gateway):
     folder = ROOT / "tests/clients-js"
-    assert (folder / "node_modules/openai").is_dir(), "`tests/run` installs it"
+    for package in ("openai", "ai", "@openai/agents", "@langchain/openai"):
+        assert (folder / "node_modules" / package).is_dir(), "`tests/run` installs it"
     environment = {
         **gateway.client_environment("werk"),
         "HANSE_TEST_MODEL": MODEL,
@@ -15,9 +16,9 @@ def test_openai_sdk_for_javascript(gateway):
     }
     done = subprocess.run(
         ["node", "--test", "--test-reporter=spec"],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=150,
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=170,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     # node's summary: a run of no tests passes too
     passed = int(done.stdout.partition("pass ")[2].split()[0])
-    assert passed >= 9, done.stdout
+    assert passed >= 18, done.stdout
