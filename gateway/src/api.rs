@@ -15,6 +15,7 @@ mod logprobs;
 mod models;
 mod observe;
 mod parameters;
+mod reasoning_tokens;
 mod rendering;
 mod runs;
 mod stream;

@@ -117,7 +117,7 @@ fn schema(at: String, value: &Value) -> Result<Value, Invalid> {
     match value {
         Value::String(text) => match crate::api::json::parse(text.as_bytes()) {
             Ok(read) => object(at, &read),
-            Err(error) => Err(Invalid::value(at, format!("is no JSON schema: {error}"))),
+            Err(_) => Err(Invalid::value(at, "must be a JSON schema or its text")),
         },
         _ => object(at, value),
     }

@@ -362,6 +362,16 @@ fn formats_are_named() {
     assert_eq!(model("tool_calls = \"llama3_json\"").tool_calls, Some(CallFormat::Llama3Json));
     assert_eq!(model("reasoning = \"think\"").reasoning, Some(ReasoningFormat::Think));
     assert_eq!((model("").tool_calls, model("").reasoning), (None, None));
-    check(&with("tool_calls = \"xml\""), expect![[r#""#]]);
-    check(&with("reasoning = \"yes\""), expect![[r#""#]]);
+    check(
+        &with("tool_calls = \"xml\""),
+        expect![
+            "conf/models.toml:6:14: `xml` is no tool-call format; use one of hermes, qwen, llama3_json, mistral, pythonic, gemma, deepseek, harmony, json"
+        ],
+    );
+    check(
+        &with("reasoning = \"yes\""),
+        expect![
+            "conf/models.toml:6:13: `yes` is no reasoning format; use one of none, think, mistral"
+        ],
+    );
 }

@@ -180,13 +180,38 @@ fn calling() -> Vec<Event> {
 #[test]
 fn a_call_has_its_name_once_and_then_its_arguments() {
     let rendering = Rendering { include_usage: true, ..Rendering::default() };
-    check(rendering, 1, calling(), expect![[r#""#]]);
+    check(
+        rendering,
+        1,
+        calling(),
+        expect![[r#"
+        data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}],"usage":null}
+        data: {"choices":[{"index":0,"delta":{"reasoning_content":"hm"},"logprobs":null,"finish_reason":null}],"usage":null}
+        data: {"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"call_1","type":"function","function":{"name":"get_weather","arguments":""}}]},"logprobs":null,"finish_reason":null}],"usage":null}
+        data: {"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{\"place\": "}}]},"logprobs":null,"finish_reason":null}],"usage":null}
+        data: {"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"\"Ulm\"}"}}]},"logprobs":null,"finish_reason":null}],"usage":null}
+        data: {"choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"tool_calls"}],"usage":null}
+        data: {"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":3,"total_tokens":8,"prompt_tokens_details":{"cached_tokens":2},"completion_tokens_details":{"reasoning_tokens":1}}}
+    "#]],
+    );
 }
 
 #[test]
 fn clients_of_functions_read_function_calls() {
     let rendering = Rendering { legacy_calls: true, ..Rendering::default() };
-    check(rendering, 1, calling(), expect![[r#""#]]);
+    check(
+        rendering,
+        1,
+        calling(),
+        expect![[r#"
+        data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]}
+        data: {"choices":[{"index":0,"delta":{"reasoning_content":"hm"},"logprobs":null,"finish_reason":null}]}
+        data: {"choices":[{"index":0,"delta":{"function_call":{"name":"get_weather","arguments":""}},"logprobs":null,"finish_reason":null}]}
+        data: {"choices":[{"index":0,"delta":{"function_call":{"arguments":"{\"place\": "}},"logprobs":null,"finish_reason":null}]}
+        data: {"choices":[{"index":0,"delta":{"function_call":{"arguments":"\"Ulm\"}"}},"logprobs":null,"finish_reason":null}]}
+        data: {"choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"function_call"}]}
+    "#]],
+    );
 }
 
 #[test]
@@ -199,5 +224,18 @@ fn probabilities_stand_beside_the_text_of_their_token() {
     };
     let held_back = vec![with(0, 0, ""), token(1, 0, "b")];
     let events = [vec![placed(), with(0, 1, "a")], held_back, vec![finished(0, "c")]].concat();
-    check(Rendering::default(), 2, events, expect![[r#""#]]);
+    check(
+        Rendering::default(),
+        2,
+        events,
+        expect![[r#"
+        data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]}
+        data: {"choices":[{"index":1,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]}
+        data: {"choices":[{"index":0,"delta":{"content":"a"},"logprobs":{"content":[{"token":"a","logprob":-1.5,"bytes":[97],"top_logprobs":[]}],"refusal":null},"finish_reason":null}]}
+        data: {"choices":[{"index":0,"delta":{"content":""},"logprobs":{"content":[{"token":"","logprob":-1.5,"bytes":[],"top_logprobs":[]}],"refusal":null},"finish_reason":null}]}
+        data: {"choices":[{"index":1,"delta":{"content":"b"},"logprobs":null,"finish_reason":null}]}
+        data: {"choices":[{"index":0,"delta":{"content":"c"},"logprobs":null,"finish_reason":null}]}
+        data: {"choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}]}
+    "#]],
+    );
 }

@@ -40,19 +40,54 @@ fn calls_have_every_field_that_clients_need() {
     outputs.extend(call(1, &["{}"]));
     outputs.push(OutputEvent::CallFinished { index: 1 });
     let stop = FinishReason::Stop;
-    check(Rendering::default(), outputs.clone(), stop, expect![[r#""#]]);
+    check(
+        Rendering::default(),
+        outputs.clone(),
+        stop,
+        expect![[
+            r#"[{"index":0,"message":{"role":"assistant","content":null,"refusal":null,"tool_calls":[{"id":"call_0","type":"function","function":{"name":"get_weather","arguments":"{\"place\": \"Köln\"}"}},{"id":"call_1","type":"function","function":{"name":"get_weather","arguments":"{}"}}]},"logprobs":null,"finish_reason":"tool_calls"}],"usage":{"prompt_tokens":5,"completion_tokens":9,"total_tokens":14,"prompt_tokens_details":{"cached_tokens":0},"completion_tokens_details":{"reasoning_tokens":0}},"system_fingerprint":null}"#
+        ]],
+    );
     let named = Rendering { named_call: true, ..Rendering::default() };
-    check(named, outputs[..4].to_vec(), stop, expect![[r#""#]]);
+    check(
+        named,
+        outputs[..4].to_vec(),
+        stop,
+        expect![[
+            r#"[{"index":0,"message":{"role":"assistant","content":null,"refusal":null,"tool_calls":[{"id":"call_0","type":"function","function":{"name":"get_weather","arguments":"{\"place\": \"Köln\"}"}}]},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":5,"completion_tokens":9,"total_tokens":14,"prompt_tokens_details":{"cached_tokens":0},"completion_tokens_details":{"reasoning_tokens":0}},"system_fingerprint":null}"#
+        ]],
+    );
     let legacy = Rendering { legacy_calls: true, ..Rendering::default() };
-    check(legacy, outputs[..4].to_vec(), stop, expect![[r#""#]]);
+    check(
+        legacy,
+        outputs[..4].to_vec(),
+        stop,
+        expect![[
+            r#"[{"index":0,"message":{"role":"assistant","content":null,"refusal":null,"function_call":{"name":"get_weather","arguments":"{\"place\": \"Köln\"}"}},"logprobs":null,"finish_reason":"function_call"}],"usage":{"prompt_tokens":5,"completion_tokens":9,"total_tokens":14,"prompt_tokens_details":{"cached_tokens":0},"completion_tokens_details":{"reasoning_tokens":0}},"system_fingerprint":null}"#
+        ]],
+    );
 }
 
 #[test]
 fn a_call_that_is_cut_off_is_no_reason_to_finish() {
     let mut outputs = call(0, &["{\"pla"]);
     outputs.push(OutputEvent::CallAbandoned { index: 0 });
-    check(Rendering::default(), outputs.clone(), FinishReason::Length, expect![[r#""#]]);
-    check(Rendering::default(), outputs, FinishReason::Stop, expect![[r#""#]]);
+    check(
+        Rendering::default(),
+        outputs.clone(),
+        FinishReason::Length,
+        expect![[
+            r#"[{"index":0,"message":{"role":"assistant","content":null,"refusal":null,"tool_calls":[{"id":"call_0","type":"function","function":{"name":"get_weather","arguments":"{\"pla"}}]},"logprobs":null,"finish_reason":"length"}],"usage":{"prompt_tokens":5,"completion_tokens":9,"total_tokens":14,"prompt_tokens_details":{"cached_tokens":0},"completion_tokens_details":{"reasoning_tokens":0}},"system_fingerprint":null}"#
+        ]],
+    );
+    check(
+        Rendering::default(),
+        outputs,
+        FinishReason::Stop,
+        expect![[
+            r#"[{"index":0,"message":{"role":"assistant","content":null,"refusal":null,"tool_calls":[{"id":"call_0","type":"function","function":{"name":"get_weather","arguments":"{\"pla"}}]},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":5,"completion_tokens":9,"total_tokens":14,"prompt_tokens_details":{"cached_tokens":0},"completion_tokens_details":{"reasoning_tokens":0}},"system_fingerprint":null}"#
+        ]],
+    );
 }
 
 #[test]
@@ -62,6 +97,20 @@ fn reasoning_is_apart_from_content_and_counted() {
         OutputEvent::Reasoning("m".into()),
         OutputEvent::Content("Hello".into()),
     ];
-    check(Rendering::default(), outputs, FinishReason::Stop, expect![[r#""#]]);
-    check(Rendering::default(), vec![], FinishReason::Stop, expect![[r#""#]]);
+    check(
+        Rendering::default(),
+        outputs,
+        FinishReason::Stop,
+        expect![[
+            r#"[{"index":0,"message":{"role":"assistant","content":"Hello","refusal":null,"reasoning_content":"hm"},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":5,"completion_tokens":9,"total_tokens":14,"prompt_tokens_details":{"cached_tokens":0},"completion_tokens_details":{"reasoning_tokens":2}},"system_fingerprint":null}"#
+        ]],
+    );
+    check(
+        Rendering::default(),
+        vec![],
+        FinishReason::Stop,
+        expect![[
+            r#"[{"index":0,"message":{"role":"assistant","content":"","refusal":null},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":5,"completion_tokens":9,"total_tokens":14,"prompt_tokens_details":{"cached_tokens":0},"completion_tokens_details":{"reasoning_tokens":0}},"system_fingerprint":null}"#
+        ]],
+    );
 }

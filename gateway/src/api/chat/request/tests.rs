@@ -275,7 +275,26 @@ fn what_is_not_done_is_said() {
         json!({"bad_words": ["x"]}),
         json!({"cache_salt": "s"}),
     ];
-    expect![[r#""#]].assert_eq(&table.into_iter().map(refused).collect::<String>());
+    expect![[r#"
+        unsupported_parameter tools[0].type: `tools[0].type` must be "function": custom tools are not supported; describe it as a function with a string
+        unsupported_parameter tools[0].type: `tools[0].type` must be "function": this gateway runs no tools itself
+        unsupported_parameter tool_choice.type: `tool_choice.type` must be "function" or "allowed_tools": custom tools are not supported
+        unsupported_parameter structured_outputs.structural_tag: `structured_outputs.structural_tag` is not supported by this gateway; leave it out
+        unsupported_parameter chat_template_kwargs.add_generation_prompt: `chat_template_kwargs.add_generation_prompt` is not supported by this gateway; leave it out
+        unsupported_parameter audio: `audio` is not supported by this gateway
+        unsupported_parameter modalities: `modalities` may only hold "text"
+        unsupported_parameter web_search_options: `web_search_options` is not supported by this gateway
+        unsupported_parameter moderation: `moderation` is not supported by this gateway
+        unsupported_parameter skip_special_tokens: `skip_special_tokens` is only supported as true
+        unsupported_parameter spaces_between_special_tokens: `spaces_between_special_tokens` is only supported as true or false
+        unsupported_parameter include_stop_str_in_output: `include_stop_str_in_output` is only supported as false
+        unsupported_parameter add_generation_prompt: `add_generation_prompt` is only supported as true
+        unsupported_parameter continue_final_message: `continue_final_message` is only supported as false
+        unsupported_parameter best_of: `best_of` is only supported as 1
+        unsupported_parameter use_beam_search: `use_beam_search` is only supported as false
+        unsupported_parameter bad_words: `bad_words` is not supported by this gateway; leave it out
+        unsupported_parameter cache_salt: `cache_salt` is not supported by this gateway; leave it out
+    "#]].assert_eq(&table.into_iter().map(refused).collect::<String>());
 }
 
 fn function(name: &str) -> Value {
@@ -436,5 +455,44 @@ fn wrong_tools_and_formats_are_named() {
         json!({"documents": ["text"]}),
         json!({"documents": [{}], "chat_template_kwargs": {"documents": [{}]}}),
     ];
-    expect![[r#""#]].assert_eq(&table.into_iter().map(refused).collect::<String>());
+    expect![[r#"
+        invalid_type tools[0]: `tools[0]` must be an object, got an integer
+        missing_required_parameter tools[0].function: `tools[0].function` is required
+        missing_required_parameter tools[0].function.name: `tools[0].function.name` is required
+        invalid_type tools[0].function.parameters: `tools[0].function.parameters` must be a JSON schema, got a string
+        invalid_type tools[0].function.strict: `tools[0].function.strict` must be a boolean, got an integer
+        invalid_value tools: `tools` must be at most 512 tools, got 513
+        invalid_value functions: `functions` is the older name of `tools`, which is there, too; leave it out
+        invalid_value function_call: `function_call` needs `functions`; send `tool_choice`
+        invalid_value tool_choice: `tool_choice` needs `tools`; send `function_call`
+        invalid_value function_call: `function_call` must be "auto", "none" or an object that names a function
+        invalid_value function_call.name: `function_call.name` is "g", which is not among the tools
+        invalid_value tool_choice: `tool_choice` requires a call, but there are no tools to call; send `tools`
+        invalid_value tool_choice.function.name: `tool_choice.function.name` is "f", which is not among the tools
+        invalid_value tool_choice: `tool_choice` must be "auto", "none", "required" or an object that names tools
+        invalid_type tool_choice: `tool_choice` must be an object, got an integer
+        invalid_value tool_choice.type: `tool_choice.type` must be "function" or "allowed_tools"
+        missing_required_parameter tool_choice.function.name: `tool_choice.function.name` is required
+        invalid_value tool_choice.function.name: `tool_choice.function.name` is "g", which is not among the tools
+        missing_required_parameter tool_choice.allowed_tools.mode: `tool_choice.allowed_tools.mode` is required
+        invalid_value tool_choice.allowed_tools.mode: `tool_choice.allowed_tools.mode` must be "auto" or "required"
+        invalid_value tool_choice.allowed_tools.tools: `tool_choice.allowed_tools.tools` must name at least one tool
+        invalid_value tool_choice.allowed_tools.tools[0].function.name: `tool_choice.allowed_tools.tools[0].function.name` is "g", which is not among the tools
+        invalid_type parallel_tool_calls: `parallel_tool_calls` must be a boolean, got a string
+        invalid_value response_format.type: `response_format.type` must be "text", "json_object" or "json_schema"
+        missing_required_parameter response_format.json_schema: `response_format.json_schema` is required
+        missing_required_parameter response_format.json_schema.schema: `response_format.json_schema.schema` is required
+        invalid_type response_format.json_schema.schema: `response_format.json_schema.schema` must be a JSON schema, that is, an object, got a boolean
+        invalid_value guided_regex: `guided_regex` cannot be sent together with `response_format`; send one of them
+        invalid_value guided_json: `guided_json` must be a JSON schema or its text
+        invalid_type guided_json: `guided_json` must be a JSON schema, that is, an object, got an integer
+        invalid_type guided_regex: `guided_regex` must be a string, got an integer
+        invalid_type guided_choice: `guided_choice` must be an array of strings, got a string
+        invalid_type guided_choice[1]: `guided_choice[1]` must be a string, got an integer
+        invalid_value structured_outputs.regex: `structured_outputs.regex` cannot be sent together with another of its kind
+        invalid_value reasoning_effort: `reasoning_effort` must be "none", "minimal", "low", "medium", "high" or "xhigh"
+        invalid_value chat_template_kwargs.thinking: `chat_template_kwargs.thinking` says the opposite of `enable_thinking`
+        invalid_type documents[0]: `documents[0]` must be an object, got a string
+        invalid_value chat_template_kwargs.documents: `chat_template_kwargs.documents` cannot be sent together with `documents`; send one of them
+    "#]].assert_eq(&table.into_iter().map(refused).collect::<String>());
 }
