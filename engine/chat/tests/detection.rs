@@ -32,26 +32,26 @@ fn table(folder: &Path) -> String {
 fn each_template_has_its_format() {
     let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/templates"));
     expect![[r#"
-        command_r.jinja          json         none     -
-        dated.jinja              json         think    tools
-        deepseek_r1.jinja        deepseek     think    -
-        deepseek_v3.jinja        deepseek     think    tools
-        from_json.jinja          json         none     tools
-        gemma2.jinja             gemma        none     -
-        gemma3.jinja             gemma        none     -
-        gpt_oss.jinja            harmony      none     tools
-        hermes3.jinja            hermes       none     tools
-        llama31.jinja            llama3_json  none     tools
-        llama32_pythonic.jinja   pythonic     none     tools
-        mistral_v3.jinja         mistral      none     tools
-        mistral_v7.jinja         mistral      none     tools
-        phi3.jinja               json         none     -
-        phi4.jinja               json         none     -
-        qwen25.jinja             hermes       none     tools
-        qwen3.jinja              hermes       think    tools
-        qwen3_coder.jinja        qwen         none     tools
-        smollm2.jinja            json         none     -
-        tools.jinja              hermes       none     tools
+        command_r.jinja          json         none     -      -
+        dated.jinja              json         think    tools  -
+        deepseek_r1.jinja        deepseek     think    -      calls
+        deepseek_v3.jinja        deepseek     think    tools  calls
+        from_json.jinja          json         none     tools  -
+        gemma2.jinja             gemma        none     -      -
+        gemma3.jinja             gemma        none     -      -
+        gpt_oss.jinja            harmony      none     tools  calls
+        hermes3.jinja            hermes       none     tools  calls
+        llama31.jinja            llama3_json  none     tools  calls
+        llama32_pythonic.jinja   pythonic     none     tools  calls
+        mistral_v3.jinja         mistral      none     tools  calls
+        mistral_v7.jinja         mistral      none     tools  calls
+        phi3.jinja               json         none     -      -
+        phi4.jinja               json         none     -      -
+        qwen25.jinja             hermes       none     tools  calls
+        qwen3.jinja              hermes       think    tools  calls
+        qwen3_coder.jinja        qwen         none     tools  calls
+        smollm2.jinja            json         none     -      -
+        tools.jinja              hermes       none     tools  calls
     "#]]
     .assert_eq(&table(folder));
 }
