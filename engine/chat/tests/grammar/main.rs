@@ -219,6 +219,23 @@ fn cases() -> Vec<(String, Case)> {
             ..Case::default()
         },
     );
+    more(
+        "JSON in a channel",
+        Case {
+            tools: vec![],
+            response: person(),
+            calls: CallFormat::Harmony,
+            has_control: true,
+            ..Case::default()
+        },
+    );
+    cases.extend(other_forms());
+    cases
+}
+
+fn other_forms() -> Vec<(String, Case)> {
+    let mut cases = Vec::new();
+    let mut more = |title: &str, case: Case| cases.push((title.to_owned(), case));
     let regex = |text: &str| ResponseFormat::Regex(text.into());
     let plain = |response| Case { tools: vec![], response, ..Case::default() };
     more("a regular expression", plain(regex(r"^\d+/[a-z/]+\$|\\$")));
@@ -229,17 +246,7 @@ fn cases() -> Vec<(String, Case)> {
         "a grammar after reasoning, or tools",
         Case {
             response: ResponseFormat::Grammar(grammar.into()),
-            reasoning: think,
-            has_control: true,
-            ..Case::default()
-        },
-    );
-    more(
-        "JSON in a channel",
-        Case {
-            tools: vec![],
-            response: person(),
-            calls: CallFormat::Harmony,
+            reasoning: ReasoningFormat::Think,
             has_control: true,
             ..Case::default()
         },
