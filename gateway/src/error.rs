@@ -1,9 +1,13 @@
 //! Every reason for which a request is not answered, and what HTTP says of it.
 //!
-//! This file alone turns errors into statuses and bodies. A client reads OpenAI's shape,
-//! `{"error": {"message", "type", "param", "code"}}`; what is our own fault has a constant
+//! This file and its folder alone turn errors into statuses and bodies. A client reads OpenAI's
+//! shape, `{"error": {"message", "type", "param", "code"}}`, or Anthropic's where it speaks
+//! Anthropic's API; what is our own fault has a constant
 //! text, and its cause is in the log under the request's id.
 
+mod anthropic;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -19,6 +23,8 @@ use crate::api::json::JsonError;
 use crate::identity::AuthError;
 use crate::pipeline::Receipt;
 use crate::reservation::LimitReached;
+
+pub use anthropic::{AnthropicBody, speak_anthropic};
 
 /// The name of a request's evidence.
 pub const RECEIPT: HeaderName = HeaderName::from_static("x-hanse-receipt");
@@ -274,6 +280,44 @@ impl From<&Deny> for ResidencyDetails {
     }
 }
 
+/// What an endpoint calls the fields that chat calls `messages` and `max_tokens`, so that `param`
+/// is always a field that the client knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FieldNames {
+    /// What the model reads.
+    pub prompt: &'static str,
+    /// How long its answer may be.
+    pub max_tokens: &'static str,
+}
+
+impl Default for FieldNames {
+    fn default() -> Self {
+        Self { prompt: "messages", max_tokens: "max_tokens" }
+    }
+}
+
+impl FieldNames {
+    fn rename(self, error: EngineError) -> EngineError {
+        match error {
+            EngineError::Invalid { param: "messages", message } => {
+                EngineError::Invalid { param: self.prompt, message }
+            }
+            EngineError::Invalid { param: "max_tokens", message } => {
+                EngineError::Invalid { param: self.max_tokens, message }
+            }
+            error => error,
+        }
+    }
+
+    fn param(self, param: String) -> String {
+        match param.as_str() {
+            "messages" => self.prompt.to_owned(),
+            "max_tokens" => self.max_tokens.to_owned(),
+            _ => param,
+        }
+    }
+}
+
 /// A refusal with the evidence that it left, if it left any.
 #[derive(Debug)]
 pub struct Refused {
@@ -283,6 +327,26 @@ pub struct Refused {
     pub receipt: Option<Receipt>,
     /// Length of the prompt, where it got so far as to be counted.
     pub prompt_tokens: Option<u32>,
+    /// What the client calls its fields.
+    pub fields: FieldNames,
+}
+
+impl Refused {
+    /// The same to a client that calls its fields so.
+    pub fn naming(self, fields: FieldNames) -> Self {
+        let refusal = match self.refusal {
+            Refusal::Engine(error) => Refusal::Engine(fields.rename(error)),
+            refusal => refusal,
+        };
+        Self { refusal, fields, ..self }
+    }
+
+    /// The JSON body.
+    fn body(&self) -> ErrorBody {
+        let mut body = self.refusal.body();
+        body.error.param = body.error.param.map(|param| self.fields.param(param));
+        body
+    }
 }
 
 /// What a response tells about the refusal that it came from: nothing that a client wrote.
@@ -309,19 +373,21 @@ impl RefusalNote {
 
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, receipt: None, prompt_tokens: None }
+        Self { refusal, receipt: None, prompt_tokens: None, fields: FieldNames::default() }
     }
 }
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let (status, _, reason) = self.refusal.kind();
-        let body = serde_json::to_vec(&self.refusal.body()).expect("strings become JSON");
+        let body = serde_json::to_vec(&self.body()).expect("strings become JSON");
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = status;
         *response.headers_mut() = self.refusal.headers();
         let prompt_tokens = self.prompt_tokens;
         response.extensions_mut().insert(RefusalNote { reason, status, prompt_tokens });
+        // for clients that read another shape
+        response.extensions_mut().insert(Arc::new(self.refusal));
         if let Some(receipt) = self.receipt {
             response.headers_mut().insert(RECEIPT, receipt.header());
         }

@@ -23,7 +23,7 @@ use prometheus_client::registry::Registry;
 
 pub use answers::{AnswerTimer, Answers};
 pub use endpoint::MetricsEndpoint;
-use labels::{OutcomeLabel, Place, ReasonLabel};
+use labels::{EndpointLabels, OutcomeLabel, Place, ReasonLabel};
 
 /// A write that has to reach the disk, in seconds.
 const FLUSH_BUCKETS: [f64; 12] =
@@ -40,6 +40,7 @@ pub struct Instruments {
     pub answers: Answers,
     decisions: Family<OutcomeLabel, Counter>,
     refused: Family<ReasonLabel, Counter>,
+    answered: Family<EndpointLabels, Counter>,
 }
 
 impl Default for Instruments {
@@ -55,6 +56,7 @@ impl Default for Instruments {
             answers: Answers::default(),
             decisions,
             refused: Family::default(),
+            answered: Family::default(),
         }
     }
 }
@@ -72,6 +74,11 @@ impl Instruments {
     /// A request got an error instead of an answer; the reason is the error's code.
     pub fn refused(&self, reason: &'static str) {
         self.refused.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// The head of a response went out; `endpoint` is a route, and never what a client sent.
+    pub fn answered(&self, endpoint: &'static str, status: u16) {
+        self.answered.get_or_create(&EndpointLabels { endpoint, status }).inc();
     }
 }
 
@@ -149,6 +156,11 @@ impl Metrics {
             "hanse_requests_refused",
             "Requests that got an error instead of an answer, by the error's code",
             instruments.refused.clone(),
+        );
+        registry.register(
+            "hanse_http_requests",
+            "Requests by the route that answered them and the status that it gave",
+            instruments.answered.clone(),
         );
         registry.register(
             "hanse_audit_append_seconds",

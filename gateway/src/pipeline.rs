@@ -8,6 +8,7 @@ mod disguise;
 mod entry;
 mod ledger;
 mod progress;
+mod reading;
 mod receipt;
 mod run;
 
@@ -33,6 +34,7 @@ pub use arrival::Arrival;
 pub use chat_request::ChatRequest;
 pub use disguise::Disguise;
 pub use ledger::Ledger;
+pub use reading::Reading;
 pub use receipt::Receipt;
 pub use run::Run;
 

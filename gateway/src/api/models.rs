@@ -6,18 +6,25 @@ use axum::extract::{Path, State};
 use axum::{Extension, Json};
 use engine_api::{EngineError, ModelCard, ModelId};
 use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::Api;
 use crate::error::{Refusal, Refused};
 use crate::identity::Principal;
 
+/// OpenAI's list, and Anthropic's page, which is always the only one.
 #[derive(Serialize)]
 pub struct ModelList {
     object: &'static str,
     data: Vec<ModelShape>,
+    has_more: bool,
+    first_id: Option<String>,
+    last_id: Option<String>,
 }
 
-/// OpenAI's model object. The context's length is what several other servers add to it.
+/// OpenAI's model object with the fields of Anthropic's. The context's length is what several
+/// other servers add to it.
 #[derive(Serialize)]
 pub struct ModelShape {
     id: String,
@@ -25,6 +32,10 @@ pub struct ModelShape {
     created: i64,
     owned_by: &'static str,
     max_model_len: u32,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    display_name: String,
+    created_at: String,
 }
 
 /// `GET /v1/models`.
@@ -32,7 +43,10 @@ pub async fn list(
     State(api): State<Arc<Api>>,
     Extension(principal): Extension<Principal>,
 ) -> Json<ModelList> {
-    Json(ModelList { object: "list", data: usable(&api, &principal).collect() })
+    let data: Vec<ModelShape> = usable(&api, &principal).collect();
+    let id = |model: Option<&ModelShape>| model.map(|model| model.id.clone());
+    let (first_id, last_id) = (id(data.first()), id(data.last()));
+    Json(ModelList { object: "list", data, has_more: false, first_id, last_id })
 }
 
 /// `GET /v1/models/{id}`. One that the tenant may not use is as unknown as one that is not
@@ -65,6 +79,15 @@ impl From<ModelCard> for ModelShape {
             created: card.created,
             owned_by: "hanse",
             max_model_len: card.context,
+            kind: "model",
+            display_name: card.id.to_string(),
+            created_at: rfc3339(card.created),
         }
     }
+}
+
+/// Unix seconds as Anthropic's API shows them. What no calendar has is its first second.
+fn rfc3339(seconds: i64) -> String {
+    let time = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    time.format(&Rfc3339).unwrap_or_default()
 }

@@ -9,8 +9,8 @@ use http::{HeaderMap, HeaderValue};
 use tracing::Instrument;
 use tracing::field::display;
 
-use super::{Access, Api, ROUTES};
-use crate::error::RefusalNote;
+use super::{Access, Api, ROUTES, Route};
+use crate::error::{self, RefusalNote};
 use crate::pipeline::Arrival;
 use crate::telemetry;
 
@@ -23,15 +23,21 @@ pub async fn observe(State(api): State<Arc<Api>>, mut request: Request, next: Ne
     }
     let (id, at) = (arrival.id.clone(), arrival.at);
     let path = request.uri().path();
+    let endpoint = endpoint_of(path);
+    let anthropic = speaks_anthropic(path, request.headers());
     let probe = ROUTES.iter().any(|one| one.access == Access::Public && one.path == path);
     request.extensions_mut().insert(arrival);
     let answered = async {
         let mut response = next.run(request).await;
         let status = response.status();
+        api.pipeline.instruments.answered(endpoint, status.as_u16());
         let span = tracing::Span::current();
         span.record("http.response.status_code", status.as_u16());
         if status.is_server_error() {
             span.record("otel.status_code", "ERROR");
+        }
+        if anthropic {
+            error::speak_anthropic(&mut response, id.as_str());
         }
         let header = HeaderValue::try_from(id.as_str()).expect("our ids are digits");
         response.headers_mut().insert("x-request-id", header);
@@ -55,4 +61,23 @@ pub async fn observe(State(api): State<Arc<Api>>, mut request: Request, next: Ne
 fn client_id(headers: &HeaderMap) -> Option<impl tracing::Value + '_> {
     let id = headers.get("x-request-id")?.to_str().ok()?;
     (id.len() <= 128).then(|| display(id))
+}
+
+/// The route of a path; empty where there is none.
+fn endpoint_of(path: &str) -> &'static str {
+    let is_of = |route: &&Route| match route.path.strip_suffix("{*id}") {
+        Some(root) => path.strip_prefix(root).is_some_and(|id| !id.is_empty()),
+        None => route.path == path,
+    };
+    ROUTES.iter().find(is_of).map_or("", |route| route.path)
+}
+
+/// Whether a client reads refusals in Anthropic's shape: on the routes that only Anthropic's API
+/// has, and on those that both have if it says which version of that API it speaks.
+fn speaks_anthropic(path: &str, headers: &HeaderMap) -> bool {
+    let below = |root: &str| {
+        path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let named = headers.contains_key("anthropic-version");
+    below("/v1/messages") || (named && below("/v1/models"))
 }

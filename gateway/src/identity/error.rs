@@ -7,7 +7,7 @@ pub enum AuthError {
     #[error("no API key was given; send `Authorization: Bearer <key>`")]
     Missing,
     /// There are several headers, and two readers could choose differently.
-    #[error("there is more than one `Authorization` header; send one")]
+    #[error("there is more than one credential; send one `Authorization` or `x-api-key` header")]
     Several,
     /// Not a bearer credential.
     #[error("the `Authorization` header is not `Bearer <key>`")]

@@ -74,3 +74,10 @@ pub struct OutcomeLabel {
 pub struct ReasonLabel {
     pub reason: &'static str,
 }
+
+/// Which route answered, and how.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+pub struct EndpointLabels {
+    pub endpoint: &'static str,
+    pub status: u16,
+}

@@ -112,7 +112,7 @@ impl Account {
             Err(refusal) => Err(refusal.into()),
         };
         match closed {
-            Ok(receipt) => Refused { refusal, receipt, prompt_tokens },
+            Ok(receipt) => Refused { receipt, prompt_tokens, ..refusal.into() },
             Err(refused) => refused,
         }
     }
@@ -126,12 +126,12 @@ impl Account {
         let written = done.await.unwrap_or(Err(Refusal::AuditUnavailable));
         match written {
             Ok(_) => Ok(receipt),
-            Err(refusal) => Err(Refused { refusal, receipt, prompt_tokens }),
+            Err(refusal) => Err(Refused { receipt, prompt_tokens, ..refusal.into() }),
         }
     }
 
     fn refused(&self, refusal: Refusal, receipt: Option<Receipt>) -> Refused {
-        Refused { refusal, receipt, prompt_tokens: self.length() }
+        Refused { receipt, prompt_tokens: self.length(), ..refusal.into() }
     }
 
     /// Length of the prompt, once it is counted.

@@ -30,6 +30,31 @@ fn a_key_names_its_tenant() {
 }
 
 #[test]
+fn a_key_may_have_a_header_of_its_own_and_two_credentials_must_be_one() {
+    let (_folder, data) = data();
+    let key = KeyRing::create(&data, new(None)).unwrap();
+    let authenticator = authenticator(&data);
+    let found = |bearers: &[&str], keys: &[&str]| {
+        let mut headers = headers(bearers);
+        for key in keys {
+            headers.append(API_KEY, HeaderValue::from_bytes(key.as_bytes()).unwrap());
+        }
+        authenticator.authenticate_at(&headers, NOW).map(|principal| principal.key().to_owned())
+    };
+    let (key, id) = (key.expose(), key.id().to_owned());
+    let bearer = format!("Bearer {key}");
+    assert_eq!(found(&[], &[key]), Ok(id.clone()));
+    assert_eq!(found(&[&bearer], &[key]), Ok(id));
+    assert_eq!(found(&[&bearer], &["another"]), Err(AuthError::Several));
+    assert_eq!(found(&["Bearer another"], &[key]), Err(AuthError::Several));
+    assert_eq!(found(&[], &[key, key]), Err(AuthError::Several));
+    assert_eq!(found(&["Basic abc"], &[key]), Err(AuthError::Scheme));
+    for odd in ["", "a b", "\u{e9}", "another"] {
+        assert_eq!(found(&[], &[odd]), Err(AuthError::InvalidKey), "{odd}");
+    }
+}
+
+#[test]
 fn headers_that_are_no_bearer_credential() {
     let (_folder, data) = data();
     let key = KeyRing::create(&data, new(None)).unwrap();
