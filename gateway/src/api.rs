@@ -8,17 +8,25 @@ mod answer;
 mod authenticate;
 mod body;
 pub mod chat;
+mod completions;
 pub mod fields;
+mod functions;
 mod health;
 pub mod json;
 mod logprobs;
+mod messages;
 mod models;
 mod observe;
 mod parameters;
 mod reasoning_tokens;
+mod parts;
 mod rendering;
+mod responses;
 mod runs;
+#[cfg(test)]
+mod scripted;
 mod stream;
+mod tokens;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,6 +103,18 @@ pub enum Endpoint {
     Ready,
     /// `chat.completions.create`.
     ChatCompletions,
+    /// `completions.create`.
+    Completions,
+    /// `responses.create`.
+    Responses,
+    /// Anthropic's `messages.create`.
+    Messages,
+    /// Anthropic's `messages.count_tokens`.
+    CountTokens,
+    /// vLLM's tokenizer.
+    Tokenize,
+    /// And back.
+    Detokenize,
     /// `models.list`.
     Models,
     /// `models.retrieve`.
@@ -132,6 +152,12 @@ pub const ROUTES: &[Route] = &[
     route("/health", READ, Access::Public, Endpoint::Live),
     route("/readyz", READ, Access::Public, Endpoint::Ready),
     route("/v1/chat/completions", "POST", Access::Tenant, Endpoint::ChatCompletions),
+    route("/v1/completions", "POST", Access::Tenant, Endpoint::Completions),
+    route("/v1/responses", "POST", Access::Tenant, Endpoint::Responses),
+    route("/v1/messages", "POST", Access::Tenant, Endpoint::Messages),
+    route("/v1/messages/count_tokens", "POST", Access::Tenant, Endpoint::CountTokens),
+    route("/tokenize", "POST", Access::Tenant, Endpoint::Tokenize),
+    route("/detokenize", "POST", Access::Tenant, Endpoint::Detokenize),
     route("/v1/models", READ, Access::Tenant, Endpoint::Models),
     // names of models may hold slashes
     route("/v1/models/{*id}", READ, Access::Tenant, Endpoint::Model),
@@ -165,6 +191,12 @@ impl Endpoint {
             Self::Live => get(health::live),
             Self::Ready => get(health::ready),
             Self::ChatCompletions => post(chat::create),
+            Self::Completions => post(completions::create),
+            Self::Responses => post(responses::create),
+            Self::Messages => post(messages::create),
+            Self::CountTokens => post(messages::count),
+            Self::Tokenize => post(tokens::tokenize),
+            Self::Detokenize => post(tokens::detokenize),
             Self::Models => get(models::list),
             Self::Model => get(models::retrieve),
         }

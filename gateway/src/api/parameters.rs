@@ -132,11 +132,15 @@ pub fn stop(fields: &Fields<'_>, name: &str) -> Result<StopStrings, Invalid> {
 
 fn stop_tokens(fields: &Fields<'_>) -> Result<StopTokens, Invalid> {
     const NAME: &str = "stop_token_ids";
-    let ids = fields.array(NAME)?.unwrap_or_default().iter().enumerate().map(|(index, value)| {
-        let id = value.as_u64().and_then(|id| u32::try_from(id).ok());
-        id.map(TokenId)
-            .ok_or_else(|| Invalid::kind(format!("{NAME}[{index}]"), "a token id", value))
-    });
-    let ids = ids.collect::<Result<Vec<_>, _>>()?;
+    let ids = token_ids(NAME, fields.array(NAME)?.unwrap_or_default())?;
     StopTokens::new(ids).map_err(|range| Invalid::value(NAME, range))
+}
+
+/// The ids in an array with this path.
+pub fn token_ids(at: &str, values: &[Value]) -> Result<Vec<TokenId>, Invalid> {
+    let ids = values.iter().enumerate().map(|(index, value)| {
+        let id = value.as_u64().and_then(|id| u32::try_from(id).ok());
+        id.map(TokenId).ok_or_else(|| Invalid::kind(format!("{at}[{index}]"), "a token id", value))
+    });
+    ids.collect()
 }

@@ -54,10 +54,16 @@ impl Answer {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
-    /// Status and OpenAI's code, in one line.
+    /// Status and OpenAI's code, in one line; in Anthropic's shape the code is a detail.
     pub fn error(&self) -> (u16, String) {
         let body = self.json();
         let error = &body["error"];
+        if body["type"] == "error" {
+            assert!(error["message"].is_string() && error["type"].is_string(), "{body}");
+            assert_eq!(body["request_id"].as_str(), self.header("x-request-id"));
+            let code = error["details"]["error_code"].as_str().unwrap().to_owned();
+            return (self.status.as_u16(), code);
+        }
         for field in ["message", "type", "code"] {
             assert!(error[field].is_string(), "{field} is missing in {body}");
         }
@@ -136,6 +142,11 @@ impl Client {
     pub async fn post_bytes(&self, bytes: impl Into<Bytes>) -> Answer {
         let request = self.request(Method::POST, "/v1/chat/completions");
         self.whole(request.body(full(bytes)).unwrap()).await
+    }
+
+    pub async fn post_to(&self, path: &str, body: Value) -> Answer {
+        let request = self.request(Method::POST, path);
+        self.whole(request.body(full(body.to_string())).unwrap()).await
     }
 
     pub async fn post(&self, body: Value) -> Answer {

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use engine_api::{
     BoxFuture, Engine, EngineError, Epoch, Event, EventStream, FinishReason, Finished, ModelCard,
     ModelDigest, ModelId, NumericsClass, OutputEvent, PartitionId, Placement, PrepareRequest,
-    Prompt, Submission, Timings, Token, TokenId, Usage, ZoneId,
+    Prompt, PromptSource, Submission, Timings, Token, TokenId, Usage, ZoneId,
 };
 use futures_util::Stream;
 use tokio::sync::{mpsc, watch};
@@ -96,6 +96,11 @@ fn hello(choices: u8) -> Vec<Step> {
     steps
 }
 
+/// `a` is token 0, and so on.
+fn letters(text: &str) -> Vec<TokenId> {
+    text.bytes().map(|letter| TokenId(u32::from(letter - b'a'))).collect()
+}
+
 struct Scripted {
     steps: VecDeque<Step>,
     live: Option<mpsc::UnboundedReceiver<Step>>,
@@ -143,7 +148,7 @@ impl Engine for ScriptedEngine {
         vec![card("small"), card("french"), card("org/other")]
     }
 
-    /// One token for each message.
+    /// One token for each message, or for each letter.
     fn prepare(&self, request: PrepareRequest) -> BoxFuture<'_, Result<Prompt, EngineError>> {
         let mut scripts = self.scripts.lock().unwrap();
         if let Some(Script::RefusePrepare(error)) = scripts.front() {
@@ -151,10 +156,11 @@ impl Engine for ScriptedEngine {
             scripts.pop_front();
             return Box::pin(async move { Err(error) });
         }
-        let engine_api::PromptSource::Chat(chat) = request.source else {
-            panic!("only chats are sent");
+        let ids: Vec<TokenId> = match request.source {
+            PromptSource::Chat(chat) => chat.messages.iter().map(|_| TokenId(1)).collect(),
+            PromptSource::Text(text) => letters(&text),
+            PromptSource::Tokens(ids) => ids,
         };
-        let ids: Vec<TokenId> = chat.messages.iter().map(|_| TokenId(1)).collect();
         let room = CONTEXT.saturating_sub(ids.len() as u32);
         let max_tokens = request.max_tokens.unwrap_or(room).min(room);
         let (model, model_digest) = (request.model, ModelDigest([0xab; 32]));
@@ -182,12 +188,16 @@ impl Engine for ScriptedEngine {
         Box::pin(async move { Ok(stream) })
     }
 
-    fn tokenize(&self, model: &ModelId, _text: &str) -> Result<Vec<TokenId>, EngineError> {
-        Err(EngineError::UnknownModel(model.clone()))
+    fn tokenize(&self, _model: &ModelId, text: &str) -> Result<Vec<TokenId>, EngineError> {
+        Ok(letters(text))
     }
 
-    fn detokenize(&self, model: &ModelId, _ids: &[TokenId]) -> Result<String, EngineError> {
-        Err(EngineError::UnknownModel(model.clone()))
+    fn detokenize(&self, _model: &ModelId, ids: &[TokenId]) -> Result<String, EngineError> {
+        if ids.iter().any(|id| id.0 >= 26) {
+            let message = "has a token that this model does not have".into();
+            return Err(EngineError::Invalid { param: "tokens", message });
+        }
+        Ok(ids.iter().map(|id| char::from(b'a' + id.0 as u8)).collect())
     }
 
     fn is_ready(&self, _model: &ModelId) -> bool {

@@ -4,12 +4,16 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod answers;
+mod anthropic;
 mod client;
+mod completions;
 mod edge;
 mod engine;
 mod evidence;
 mod malformed;
 mod refusals;
+mod responses;
 mod scene;
 mod signals;
+mod tokens;
 mod traces;

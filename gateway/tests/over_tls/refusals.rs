@@ -51,6 +51,10 @@ async fn routes_and_methods_that_are_not_there_are_said_so() {
     assert_eq!(client.get("/v1/nothing").await.error(), (404, "unknown_url".into()));
     for (method, path, allowed) in [
         (Method::GET, "/v1/chat/completions", "POST"),
+        (Method::GET, "/v1/completions", "POST"),
+        (Method::PUT, "/v1/responses", "POST"),
+        (Method::GET, "/v1/messages", "POST"),
+        (Method::GET, "/tokenize", "POST"),
         (Method::DELETE, "/v1/models", "GET, HEAD"),
         (Method::POST, "/healthz", "GET, HEAD"),
     ] {
