@@ -4,6 +4,7 @@ use engine_api::{MaxTokens, PromptSource, StopStrings};
 use serde_json::{Value, json};
 
 use super::{demand, turns};
+use crate::api::chat::extensions;
 use crate::api::fields::{Fields, Invalid};
 use crate::api::parameters;
 use crate::pipeline::ChatRequest;
@@ -96,7 +97,7 @@ fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), Invalid> {
             return Err(Invalid::unsupported(name, message));
         }
     }
-    Ok(())
+    extensions::refuse_unsupported(fields, &[])
 }
 
 #[cfg(test)]
