@@ -34,12 +34,16 @@ pub fn parse(body: &Fields<'_>) -> Result<Conversation, Invalid> {
 #[derive(Default)]
 struct Turns {
     messages: Vec<Message>,
+    /// What the assistant thought before it says or calls what comes next.
+    reasoning: Option<String>,
 }
 
 impl Turns {
     fn say(&mut self, role: Role, content: Option<String>) {
         let (name, tool_calls, tool_call_id) = (None, Vec::new(), None);
-        self.messages.push(Message { role, content, name, tool_calls, tool_call_id });
+        let thought = self.reasoning.take();
+        let reasoning = thought.filter(|_| role == Role::Assistant);
+        self.messages.push(Message { role, content, reasoning, name, tool_calls, tool_call_id });
     }
 
     fn call(&mut self, call: ToolCall) {
@@ -87,9 +91,10 @@ fn item(at: String, value: &Value, turns: &mut Turns) -> Result<(), Invalid> {
             turns.answer(call, output.unwrap_or_default());
             Ok(())
         }
-        // what a model thought before it answered is not told to it again: templates leave it
-        // out of turns that are over
-        Some("reasoning") => Ok(()),
+        Some("reasoning") => {
+            turns.reasoning = content(&fields, "content")?.filter(|text| !text.is_empty());
+            Ok(())
+        }
         Some("item_reference") => {
             let message = "refers to a stored item, but nothing is stored here; send the item";
             Err(Invalid::unsupported(fields.path("type"), message))
@@ -143,7 +148,7 @@ fn content(fields: &Fields<'_>, name: &str) -> Result<Option<String>, Invalid> {
 fn part(at: String, value: &Value) -> Result<&str, Invalid> {
     let part = Fields::new(at, value, &["type", "text", "refusal"])?;
     match part.required_text("type")? {
-        "input_text" | "output_text" | "text" | "summary_text" => part.required_text("text"),
+        "input_text" | "output_text" | "text" | "summary_text" | "reasoning_text" => part.required_text("text"),
         "refusal" => part.required_text("refusal"),
         "input_image" | "input_file" | "input_audio" | "computer_screenshot" => {
             let message = "must be text: this gateway serves models that read text only";
