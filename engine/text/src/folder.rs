@@ -5,8 +5,10 @@
 //! refused: a guess would be another model.
 
 mod config;
+mod encoder;
 mod error;
 mod tokenizer;
+mod word_pieces;
 
 #[cfg(test)]
 mod tests;
@@ -14,38 +16,70 @@ mod tests;
 use std::collections::HashMap;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+pub use encoder::EncoderConfig;
 pub use error::FolderError;
 use serde::de::DeserializeOwned;
 
-use crate::GgufHeader;
 use crate::gguf::Value;
+use crate::{GgufHeader, WordPieces};
 
 /// Ends of the names of files that matter.
 const ENDS: [&str; 3] = [".json", ".safetensors", ".jinja"];
 
-/// Files of a folder that make the model what it is, by name: all that end in `.json`, `.safetensors` or
-/// `.jinja`, without those in folders below.
+/// Whether a file makes a model what it is, by its path in the model's folder: what ends in `.json`,
+/// `.safetensors` or `.jinja`, and the `config.json` of a module of a sentence-embedding model, in a folder
+/// named for its number (`1_Pooling`).
+pub fn is_model_file(path: &str) -> bool {
+    match path.split_once('/') {
+        None => ENDS.iter().any(|end| path.ends_with(end)),
+        Some((module, file)) => is_module(module) && file == MODULE_FILE,
+    }
+}
+
+/// What a module's folder holds.
+const MODULE_FILE: &str = "config.json";
+
+fn is_module(folder: &str) -> bool {
+    matches!(folder.as_bytes(), [number, b'_', ..] if number.is_ascii_digit())
+}
+
+/// Files of a folder that make the model what it is ([`is_model_file`]), by their paths in it, in order.
 ///
 /// The digest of a folder is the SHA-256 of what `sha256sum` prints of these files in this order: a line
-/// each, of the file's digest in hexadecimal, two spaces and its name. By hand:
+/// each, of the file's digest in hexadecimal, two spaces and its path. By hand:
 ///
 /// ```sh
-/// ls | grep -E '\.(json|safetensors|jinja)$' | LC_ALL=C sort | xargs sha256sum | sha256sum
+/// ls -d * [0-9]_*/config.json | grep -E '\.(json|safetensors|jinja)$' | LC_ALL=C sort | xargs sha256sum | sha256sum
 /// ```
-pub fn model_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+pub fn model_files(folder: &Path) -> io::Result<Vec<String>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
         // a link to a file is one: caches of Hugging Face are full of them
-        if ENDS.iter().any(|end| name.ends_with(end)) && path.is_file() {
-            files.push(path);
+        let file = if is_module(name) { format!("{name}/{MODULE_FILE}") } else { name.to_owned() };
+        if is_model_file(&file) && folder.join(&file).is_file() {
+            files.push(file);
         }
     }
     files.sort();
     Ok(files)
+}
+
+/// Sizes and tokenizer of a folder that holds a sentence-embedding model. What is not known exactly is
+/// refused by name.
+pub fn read_encoder(folder: &Path) -> Result<(EncoderConfig, WordPieces), FolderError> {
+    let config = EncoderConfig::read(folder)?;
+    let pieces = word_pieces::build(read_json(folder, "tokenizer.json")?)?;
+    let tokens = pieces.vocabulary();
+    if tokens as usize > config.vocabulary {
+        let found = format!("with {tokens} tokens");
+        let expected = "the model has fewer embeddings (`vocab_size` in config.json)";
+        return Err(FolderError::Tokenizer { part: "vocabulary", found, expected });
+    }
+    Ok((config, pieces))
 }
 
 /// The keys, without any tensors.

@@ -52,6 +52,17 @@ pub enum FolderError {
         expected: &'static str,
     },
 
+    /// A module of a sentence-embedding model that computes something else than is done here.
+    #[error("{file}: {found} is not supported: {expected}")]
+    Module {
+        /// The file that asks for it.
+        file: String,
+        /// What it says.
+        found: String,
+        /// What would do.
+        expected: &'static str,
+    },
+
     /// A rule of the tokenizer that is not known exactly.
     #[error("tokenizer.json: {part} {found} is not supported: {expected}")]
     Tokenizer {

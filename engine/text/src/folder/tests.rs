@@ -167,15 +167,21 @@ fn only_files_that_matter_count() {
     for name in ["model.safetensors", "README.md", "x.bin", "chat_template.jinja"] {
         place.write(name, "");
     }
-    fs::create_dir(place.0.path().join("onnx.json")).unwrap();
-    let names: Vec<String> = model_files(place.0.path())
-        .unwrap()
-        .iter()
-        .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
-        .collect();
+    for folder in ["onnx.json", "1_Pooling", "2_Normalize", "onnx"] {
+        fs::create_dir(place.0.path().join(folder)).unwrap();
+    }
+    for name in ["1_Pooling/config.json", "1_Pooling/other.json", "onnx/config.json"] {
+        place.write(name, "");
+    }
     assert_eq!(
-        names,
-        ["chat_template.jinja", "config.json", "model.safetensors", "tokenizer.json"]
+        model_files(place.0.path()).unwrap(),
+        [
+            "1_Pooling/config.json",
+            "chat_template.jinja",
+            "config.json",
+            "model.safetensors",
+            "tokenizer.json"
+        ]
     );
 }
 
