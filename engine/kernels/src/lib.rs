@@ -26,10 +26,12 @@ mod device;
 mod exponents;
 mod float;
 mod gate;
+mod gelu;
 mod ggml;
 mod key_block;
 mod kv_cache;
 mod lanes;
+mod layer_norm;
 mod norm;
 mod path;
 mod q_matrix;
@@ -41,6 +43,7 @@ mod storage;
 mod threads;
 mod value_block;
 mod weight_kind;
+mod whole_attention;
 
 pub use activations::Activations;
 pub use attention::{AttentionBatch, AttentionOptions, AttentionRow, BatchError, paged_attention};
@@ -48,7 +51,9 @@ pub use device::{DeviceError, DeviceName};
 pub use exponents::{SPAN, Weights, exponent};
 pub use float::exp;
 pub use gate::{Gate, gated};
+pub use gelu::gelu;
 pub use kv_cache::{BLOCK_TOKENS, KvKind, Turn, key_cache, value_cache, write_keys, write_values};
+pub use layer_norm::layer_norm;
 pub use norm::{RmsNorm, rms_norm, rms_norm_onto};
 pub use path::Path;
 pub use q_matrix::QMatrix;
@@ -61,6 +66,10 @@ pub use soft_cap::soft_cap;
 pub use softmax::softmax;
 pub use threads::{Threads, ThreadsError};
 pub use weight_kind::{WeightError, WeightKind};
+pub use whole_attention::whole_attention;
+
+/// The numerics class of encoders on the CPU, which have no cache: as below.
+pub const ENCODER_NUMERICS: &str = "cpu-v2-encoder-f32";
 
 /// The numerics class of the kernels of `device`: inside one class results are equal bit for bit,
 /// whatever the instruction set, the thread count and the batch.
