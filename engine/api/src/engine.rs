@@ -2,11 +2,13 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use futures_core::Stream;
 
 use crate::{
-    EngineError, Event, ModelDigest, ModelId, PrepareRequest, Prompt, Submission, TokenId,
+    EmbeddingInputs, EmbeddingRequest, EmbeddingStream, EmbeddingSubmission, EngineError, Event,
+    ModelDigest, ModelId, ModelKind, PrepareRequest, Prompt, Submission, TokenId,
 };
 
 /// A future that a trait object can return.
@@ -21,6 +23,8 @@ pub type EventStream = Pin<Box<dyn Stream<Item = Result<Event, EngineError>> + S
 pub struct ModelCard {
     /// Its name.
     pub id: ModelId,
+    /// What it does.
+    pub kind: ModelKind,
     /// Digest of its weights.
     pub digest: ModelDigest,
     /// Longest sequence, prompt and output together, in tokens.
@@ -44,6 +48,22 @@ pub trait Engine: Send + Sync {
     /// call, later ones from the stream.
     fn submit(&self, submission: Submission) -> BoxFuture<'_, Result<EventStream, EngineError>>;
 
+    /// Tokenizes and counts what is to be embedded. Refuses an input that does not fit the model:
+    /// nothing of it is ever cut off. An engine that embeds nothing refuses everything.
+    fn prepare_embedding(
+        &self,
+        request: EmbeddingRequest,
+    ) -> BoxFuture<'_, Result<EmbeddingInputs, EngineError>> {
+        drop(request);
+        Box::pin(async { Err(EngineError::Unsupported("embeddings")) })
+    }
+
+    /// Queues inputs in one of their zones. Errors come from the stream.
+    fn embed(&self, submission: EmbeddingSubmission) -> EmbeddingStream {
+        drop(submission);
+        Box::pin(Never(Some(EngineError::Unsupported("embeddings"))))
+    }
+
     /// The ids of a text, special tokens in it staying text.
     fn tokenize(&self, model: &ModelId, text: &str) -> Result<Vec<TokenId>, EngineError>;
 
@@ -52,4 +72,15 @@ pub trait Engine: Send + Sync {
 
     /// Whether at least one worker of the model is up.
     fn is_ready(&self, model: &ModelId) -> bool;
+}
+
+/// The stream of an engine that embeds nothing: an error, and its end.
+struct Never(Option<EngineError>);
+
+impl Stream for Never {
+    type Item = Result<crate::EmbeddingEvent, EngineError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Poll::Ready(self.0.take().map(Err))
+    }
 }

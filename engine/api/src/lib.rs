@@ -9,6 +9,7 @@ mod answer_form;
 mod constraint;
 mod conversation;
 mod demand;
+mod embedding;
 mod engine;
 mod error;
 mod event;
@@ -26,6 +27,10 @@ pub use answer_form::{AnswerForm, Delivery, Reading};
 pub use constraint::Constraint;
 pub use conversation::{Conversation, FunctionCall, Message, Role, ToolCall};
 pub use demand::{Demand, ResponseFormat, ToolChoice};
+pub use embedding::{
+    EmbeddingEvent, EmbeddingInputs, EmbeddingRequest, EmbeddingSource, EmbeddingStream,
+    EmbeddingSubmission, ModelKind,
+};
 pub use engine::{BoxFuture, Engine, EventStream, ModelCard};
 pub use error::EngineError;
 pub use event::{

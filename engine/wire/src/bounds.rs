@@ -28,3 +28,11 @@ pub const RETRY_AFTER_MS_MAX: u64 = 60_000;
 pub const TIME_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 /// Most events that one credit frame may grant.
 pub const CREDIT_MAX: u32 = 1 << 20;
+/// Most inputs of one embedding request.
+pub const INPUTS_MAX: usize = 2048;
+/// Most tokens of all inputs of one embedding request.
+pub const INPUT_TOKENS_MAX: usize = 1 << 20;
+/// Longest vector of an embedding.
+pub const DIMENSIONS_MAX: usize = 8192;
+/// Most numbers of all vectors in one step frame; a worker splits a larger step.
+pub const STEP_NUMBERS_MAX: usize = 1 << 20;

@@ -1,6 +1,7 @@
 //! Between frames and their encoding. Reading checks every field; writing cannot fail.
 
 mod down;
+mod embedding;
 mod failure;
 mod up;
 

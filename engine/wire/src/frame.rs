@@ -1,8 +1,10 @@
 //! Frames as both ends work with them: checked, in the engine's own types.
 
+use std::sync::Arc;
+
 use engine_api::{
-    EngineError, Epoch, Finished, ModelDigest, NumericsClass, Submission, Timings, Token, TokenId,
-    Usage,
+    EngineError, Epoch, Finished, ModelDigest, ModelId, ModelKind, NumericsClass, RequestId, Share,
+    Submission, Timings, Token, TokenId, TraceContext, Usage, ZoneId,
 };
 
 /// Names a request on one connection; made by the fleet, never used twice.
@@ -16,6 +18,8 @@ pub enum Down {
     Hello(Hello),
     /// A new request, or one that goes on.
     Submit(Box<Submit>),
+    /// Texts that are to be embedded.
+    Embed(Box<Embed>),
     /// A request that nobody wants any more. One that has ended already is no error.
     Cancel(StreamId),
     /// No new requests; the worker closes the connection after the last one.
@@ -42,6 +46,40 @@ pub struct Submit {
     pub submission: Submission,
     /// Tokens of each choice that were delivered before; empty when nothing was.
     pub resume: Vec<Vec<TokenId>>,
+}
+
+/// A request for vectors.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Embed {
+    /// Its name on this connection.
+    pub stream: StreamId,
+    /// Made by the gateway.
+    pub id: RequestId,
+    /// The model that reads the inputs.
+    pub model: ModelId,
+    /// The weights that they were prepared for.
+    pub model_digest: ModelDigest,
+    /// The ids of each input that is wanted, with its index in the request; indices ascend.
+    pub inputs: Vec<(u32, Arc<[TokenId]>)>,
+    /// Length of the vectors.
+    pub dimensions: u32,
+    /// Which part of the capacity it uses.
+    pub share: Share,
+    /// Time until the first vector must be computed.
+    pub deadline: Option<std::time::Duration>,
+    /// Where it may run.
+    pub zones: Vec<ZoneId>,
+    /// The caller's trace.
+    pub trace: Option<TraceContext>,
+}
+
+/// The vector of one input.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Embedded {
+    /// The input's index in the request.
+    pub input: u32,
+    /// Its numbers, all finite.
+    pub values: Vec<f32>,
 }
 
 /// From the worker to the fleet.
@@ -85,10 +123,12 @@ pub struct Welcome {
     pub context: u32,
     /// Width of the logits.
     pub vocabulary: u32,
-    /// Blocks of its KV cache.
+    /// Blocks of its KV cache; 0 where it embeds.
     pub blocks: u32,
-    /// Token positions in a block.
+    /// Token positions in a block; 0 where it embeds.
     pub block_tokens: u32,
+    /// What it does.
+    pub kind: ModelKind,
 }
 
 /// What one step made, for one connection. Events of one request are in order within each
@@ -106,6 +146,8 @@ pub struct Step {
     pub tokens: Vec<(StreamId, Token)>,
     /// Choices that ended.
     pub finished: Vec<(StreamId, Finished)>,
+    /// Vectors.
+    pub embedded: Vec<(StreamId, Embedded)>,
     /// Requests that ended well.
     pub usage: Vec<(StreamId, Usage, Timings)>,
     /// Requests that did not.
@@ -115,14 +157,19 @@ pub struct Step {
 impl Step {
     /// A frame without events.
     pub fn empty(epoch: Epoch, sequence: u64) -> Self {
-        let (started, tokens, finished, usage, failed) = Default::default();
-        Self { epoch, sequence, started, tokens, finished, usage, failed }
+        let (started, tokens, finished, embedded, usage, failed) = Default::default();
+        Self { epoch, sequence, started, tokens, finished, embedded, usage, failed }
     }
 
     /// Number of events: what credits count.
     pub fn events(&self) -> usize {
-        let answers = self.tokens.len() + self.finished.len();
+        let answers = self.tokens.len() + self.finished.len() + self.embedded.len();
         self.started.len() + answers + self.usage.len() + self.failed.len()
+    }
+
+    /// Numbers of all vectors.
+    pub fn numbers(&self) -> usize {
+        self.embedded.iter().map(|(_, embedded)| embedded.values.len()).sum()
     }
 }
 

@@ -2,7 +2,7 @@
 /// From the fleet to the worker. The first frame is Hello.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Down {
-    #[prost(oneof = "down::Frame", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "down::Frame", tags = "1, 2, 3, 4, 5, 6")]
     pub frame: ::core::option::Option<down::Frame>,
 }
 /// Nested message and enum types in `Down`.
@@ -19,6 +19,8 @@ pub mod down {
         Drain(super::Drain),
         #[prost(message, tag = "5")]
         Credit(super::Credit),
+        #[prost(message, tag = "6")]
+        Embed(super::Embed),
     }
 }
 /// From the worker to the fleet: Loading until the weights are read, then Welcome, or Refused.
@@ -98,6 +100,43 @@ pub struct Submit {
     /// control tokens whose text is written into the answer
     #[prost(uint32, repeated, tag = "17")]
     pub markers: ::prost::alloc::vec::Vec<u32>,
+}
+/// Texts that are to be embedded. `stream` is of one kind with those of Submit.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Embed {
+    #[prost(uint64, tag = "1")]
+    pub stream: u64,
+    #[prost(string, tag = "2")]
+    pub request_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub model: ::prost::alloc::string::String,
+    /// 32 bytes
+    #[prost(bytes = "vec", tag = "4")]
+    pub model_digest: ::prost::alloc::vec::Vec<u8>,
+    #[prost(message, repeated, tag = "5")]
+    pub inputs: ::prost::alloc::vec::Vec<Input>,
+    /// of the vectors
+    #[prost(uint32, tag = "6")]
+    pub dimensions: u32,
+    #[prost(uint64, tag = "7")]
+    pub share_key: u64,
+    #[prost(uint32, tag = "8")]
+    pub share_weight: u32,
+    #[prost(string, repeated, tag = "9")]
+    pub zones: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, optional, tag = "10")]
+    pub trace: ::core::option::Option<Trace>,
+    /// time until the first vector must be computed; absent where there is no hurry
+    #[prost(uint64, optional, tag = "11")]
+    pub deadline_ms: ::core::option::Option<u64>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Input {
+    /// which of the request's inputs: those that were embedded elsewhere are not sent again
+    #[prost(uint32, tag = "1")]
+    pub index: u32,
+    #[prost(uint32, repeated, tag = "2")]
+    pub ids: ::prost::alloc::vec::Vec<u32>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Prompt {
@@ -206,10 +245,13 @@ pub struct Welcome {
     pub context: u32,
     #[prost(uint32, tag = "6")]
     pub vocabulary: u32,
+    /// 0 where nothing is generated
     #[prost(uint32, tag = "7")]
     pub blocks: u32,
     #[prost(uint32, tag = "8")]
     pub block_tokens: u32,
+    #[prost(enumeration = "Kind", tag = "9")]
+    pub kind: i32,
 }
 /// The worker will never serve; it ends after this.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -234,6 +276,8 @@ pub struct Step {
     pub failed: ::prost::alloc::vec::Vec<Failed>,
     #[prost(message, repeated, tag = "7")]
     pub started: ::prost::alloc::vec::Vec<Started>,
+    #[prost(message, repeated, tag = "8")]
+    pub embedded: ::prost::alloc::vec::Vec<Embedded>,
 }
 /// The request has got blocks on this worker for the first time.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -243,6 +287,17 @@ pub struct Started {
     /// of the prompt, found in the prefix cache
     #[prost(uint32, tag = "2")]
     pub cached_tokens: u32,
+}
+/// The vector of one input.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Embedded {
+    #[prost(uint64, tag = "1")]
+    pub stream: u64,
+    /// its index in the request
+    #[prost(uint32, tag = "2")]
+    pub input: u32,
+    #[prost(float, repeated, tag = "3")]
+    pub values: ::prost::alloc::vec::Vec<f32>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Token {
@@ -415,6 +470,36 @@ pub struct Heartbeat {
     pub steps: u64,
     #[prost(bool, tag = "2")]
     pub busy: bool,
+}
+/// What a worker does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Kind {
+    Unspecified = 0,
+    Generate = 1,
+    Embed = 2,
+}
+impl Kind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "KIND_UNSPECIFIED",
+            Self::Generate => "KIND_GENERATE",
+            Self::Embed => "KIND_EMBED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "KIND_GENERATE" => Some(Self::Generate),
+            "KIND_EMBED" => Some(Self::Embed),
+            _ => None,
+        }
+    }
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

@@ -22,7 +22,8 @@ mod proto {
 pub use client::{WorkerLink, connect};
 pub use error::{FrameError, WireError};
 pub use frame::{
-    Counters, Down, Heartbeat, Hello, Load, Loading, Step, StreamId, Submit, Up, Welcome,
+    Counters, Down, Embed, Embedded, Heartbeat, Hello, Load, Loading, Step, StreamId, Submit, Up,
+    Welcome,
 };
 pub use outbox::Outbox;
 pub use server::{Connection, DownFrames, serve};

@@ -9,7 +9,7 @@ use futures_util::Stream;
 use prost::Message;
 
 use crate::bounds::{FRAME_BYTES_MAX, PROTOCOL};
-use crate::{Down, FrameError, Hello, StreamId, Submit, proto};
+use crate::{Down, Embed, FrameError, Hello, StreamId, Submit, proto};
 
 /// Takes frames without waiting, so that a `Drop` can cancel.
 ///
@@ -49,11 +49,20 @@ impl Outbox {
 
     /// Sends a request. An error says that it is larger than a frame may be.
     pub fn submit(&self, submit: Submit) -> Result<(), FrameError> {
-        let frame = proto::Down::from(Down::Submit(Box::new(submit)));
+        self.send(Down::Submit(Box::new(submit)), "submit")
+    }
+
+    /// Sends a request for vectors. An error says that it is larger than a frame may be.
+    pub fn embed(&self, embed: Embed) -> Result<(), FrameError> {
+        self.send(Down::Embed(Box::new(embed)), "embed")
+    }
+
+    fn send(&self, down: Down, field: &'static str) -> Result<(), FrameError> {
+        let frame = proto::Down::from(down);
         let bytes = frame.encoded_len();
         if bytes > FRAME_BYTES_MAX {
             let problem = format!("has {bytes} bytes, at most {FRAME_BYTES_MAX}");
-            return Err(FrameError::new("submit", problem));
+            return Err(FrameError::new(field, problem));
         }
         self.push(frame);
         Ok(())
@@ -64,6 +73,7 @@ impl Outbox {
         let mut queue = lock(&self.queue);
         let waits = |frame: &proto::Down| match &frame.frame {
             Some(proto::down::Frame::Submit(submit)) => submit.stream == stream.0,
+            Some(proto::down::Frame::Embed(embed)) => embed.stream == stream.0,
             _ => false,
         };
         match queue.frames.iter().position(waits) {

@@ -52,6 +52,7 @@ fn welcome(protocol: u32) -> Up {
         vocabulary: 20,
         blocks: 30,
         block_tokens: 32,
+        kind: engine_api::ModelKind::Generate,
     })
 }
 

@@ -22,6 +22,7 @@ impl From<Down> for proto::Down {
                 Frame::Hello(proto::Hello { protocol, credit })
             }
             Down::Submit(submit) => Frame::Submit((*submit).into()),
+            Down::Embed(embed) => Frame::Embed((*embed).into()),
             Down::Cancel(stream) => Frame::Cancel(proto::Cancel { stream: stream.0 }),
             Down::Drain => Frame::Drain(proto::Drain {}),
             Down::Credit(events) => Frame::Credit(proto::Credit { events }),
@@ -40,6 +41,7 @@ impl TryFrom<proto::Down> for Down {
                 Self::Hello(Hello { protocol, credit })
             }
             Frame::Submit(submit) => Self::Submit(Box::new(submit.try_into()?)),
+            Frame::Embed(embed) => Self::Embed(Box::new(embed.try_into()?)),
             Frame::Cancel(proto::Cancel { stream }) => Self::Cancel(StreamId(stream)),
             Frame::Drain(proto::Drain {}) => Self::Drain,
             Frame::Credit(proto::Credit { events }) => {
@@ -103,31 +105,30 @@ impl TryFrom<proto::Submit> for Submit {
             priority: Priority(submit.priority),
             deadline: time(submit.deadline_ms, "submit.deadline_ms")?,
             hold: time(submit.hold_ms, "submit.hold_ms")?,
-            zones: zones_of(submit.zones)?,
+            zones: zones_of(submit.zones, "submit.zones")?,
             trace: submit.trace.map(TryInto::try_into).transpose()?,
         };
         Ok(Self { stream: StreamId(submit.stream), submission, resume })
     }
 }
 
-fn millis(time: Duration) -> u64 {
+pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).map_or(TIME_MS_MAX, |ms| ms.min(TIME_MS_MAX))
 }
 
-fn time(ms: Option<u64>, field: &'static str) -> Result<Option<Duration>, FrameError> {
+pub(super) fn time(ms: Option<u64>, field: &'static str) -> Result<Option<Duration>, FrameError> {
     if ms > Some(TIME_MS_MAX) {
         return Err(FrameError::new(field, format!("must be at most {TIME_MS_MAX}")));
     }
     Ok(ms.map(Duration::from_millis))
 }
 
-fn zones_of(zones: Vec<String>) -> Result<Vec<ZoneId>, FrameError> {
-    const FIELD: &str = "submit.zones";
-    at_most(zones.len(), ZONES_MAX, FIELD)?;
+pub(super) fn zones_of(zones: Vec<String>, field: &'static str) -> Result<Vec<ZoneId>, FrameError> {
+    at_most(zones.len(), ZONES_MAX, field)?;
     if zones.is_empty() {
-        return Err(FrameError::new(FIELD, "is empty"));
+        return Err(FrameError::new(field, "is empty"));
     }
-    zones.into_iter().map(|zone| name(zone, FIELD).map(ZoneId::new)).collect()
+    zones.into_iter().map(|zone| name(zone, field).map(ZoneId::new)).collect()
 }
 
 fn markers_of(ids: Vec<u32>) -> Result<Vec<TokenId>, FrameError> {

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod embedding;
 mod events;
 
 use std::collections::BTreeMap;
@@ -18,7 +19,8 @@ use proptest::option;
 use proptest::prelude::*;
 use prost::Message;
 
-use events::{finished, load, timings, token, usage};
+use embedding::{embed, embedded};
+use events::{finished, load, timings, token, usage, welcome};
 
 use crate::bounds::{CREDIT_MAX, RETRY_AFTER_MS_MAX, STEP_EVENTS_MAX, TIME_MS_MAX};
 use crate::{Down, Heartbeat, Hello, Loading, Step, StreamId, Submit, Up, Welcome, proto};
@@ -124,6 +126,7 @@ fn down() -> impl Strategy<Value = Down> {
         (any::<u32>(), 1..=CREDIT_MAX)
             .prop_map(|(protocol, credit)| Down::Hello(Hello { protocol, credit })),
         submit().prop_map(|submit| Down::Submit(Box::new(submit))),
+        embed().prop_map(|embed| Down::Embed(Box::new(embed))),
         any::<u64>().prop_map(|stream| Down::Cancel(StreamId(stream))),
         Just(Down::Drain),
         (1..=CREDIT_MAX).prop_map(Down::Credit),
@@ -159,37 +162,22 @@ fn step() -> impl Strategy<Value = Step> {
         vec((stream(), any::<u32>()), 0..4),
         vec((stream(), token()), 0..6),
         vec((stream(), finished()), 0..4),
+        vec((stream(), embedded()), 0..4),
         vec((stream(), usage(), timings()), 0..4),
         vec((stream(), failure()), 0..4),
     );
     (any::<u64>(), any::<u64>(), events).prop_map(
-        |(epoch, sequence, (started, tokens, finished, usage, failed))| Step {
+        |(epoch, sequence, (started, tokens, finished, embedded, usage, failed))| Step {
             epoch: Epoch(epoch),
             sequence,
             started,
             tokens,
             finished,
+            embedded,
             usage,
             failed,
         },
     )
-}
-
-fn welcome() -> impl Strategy<Value = Welcome> {
-    let numbers = (any::<u32>(), any::<u64>(), 1u32.., 1u32.., 1u32.., 1u32..);
-    (numbers, any::<[u8; 32]>(), name()).prop_map(|(numbers, digest, numerics)| {
-        let (protocol, epoch, context, vocabulary, blocks, block_tokens) = numbers;
-        Welcome {
-            protocol,
-            epoch: Epoch(epoch),
-            model_digest: ModelDigest(digest),
-            numerics: NumericsClass::new(numerics),
-            context,
-            vocabulary,
-            blocks,
-            block_tokens,
-        }
-    })
 }
 
 fn up() -> impl Strategy<Value = Up> {
@@ -456,6 +444,19 @@ fn frames_from_a_worker_are_bounded() {
         assert_eq!(refused(proto::up::Frame::Load(load)), field);
     }
     let usage = proto::Step { usage: vec![proto::Usage::default()], ..Default::default() };
+    let welcome = |kind, blocks| proto::Welcome {
+        model_digest: vec![0; 32],
+        numerics: "n".into(),
+        context: 1,
+        vocabulary: 1,
+        blocks,
+        block_tokens: blocks,
+        kind,
+        ..Default::default()
+    };
+    let refusal = |kind, blocks| refused(proto::up::Frame::Welcome(welcome(kind, blocks)));
+    assert_eq!([refusal(0, 1), refusal(3, 1)], ["welcome.kind"; 2]);
+    assert_eq!([refusal(1, 0), refusal(2, 1)], ["welcome.blocks"; 2]);
     assert_eq!(refused(proto::up::Frame::Step(usage)), "usage.timings");
     assert_eq!(Up::try_from(proto::Up { frame: None }).unwrap_err().field, "up.frame");
     assert_eq!(Down::try_from(proto::Down { frame: None }).unwrap_err().field, "down.frame");

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use engine_api::{
-    CandidateToken, EngineError, Epoch, FinishReason, Finished, NumericsClass, Timings, Token,
-    TokenId, TokenLogprob, Usage,
+    CandidateToken, EngineError, Epoch, FinishReason, Finished, ModelKind, NumericsClass, Timings,
+    Token, TokenId, TokenLogprob, Usage,
 };
 
+use super::embedding::{embedded_of, kind_of};
 use super::{at_most, byte, cut, digest, name, positive, present, text};
 use crate::bounds::{
-    MESSAGE_BYTES_MAX, STEP_EVENTS_MAX, TEXT_BYTES_MAX, TOKEN_BYTES_MAX, TOP_LOGPROBS_MAX,
+    MESSAGE_BYTES_MAX, STEP_EVENTS_MAX, STEP_NUMBERS_MAX, TEXT_BYTES_MAX, TOKEN_BYTES_MAX,
+    TOP_LOGPROBS_MAX,
 };
 use crate::proto::{self, up::Frame};
 use crate::{Counters, FrameError, Heartbeat, Load, Loading, Step, StreamId, Up, Welcome};
@@ -67,6 +69,7 @@ impl From<Welcome> for proto::Welcome {
             vocabulary: welcome.vocabulary,
             blocks: welcome.blocks,
             block_tokens: welcome.block_tokens,
+            kind: proto::Kind::from(welcome.kind).into(),
         }
     }
 }
@@ -75,6 +78,13 @@ impl TryFrom<proto::Welcome> for Welcome {
     type Error = FrameError;
 
     fn try_from(welcome: proto::Welcome) -> Result<Self, FrameError> {
+        let kind = kind_of(welcome.kind)?;
+        // a worker that embeds has no blocks
+        let of_cache = |value, field| match kind {
+            ModelKind::Generate => positive(value, field),
+            ModelKind::Embed if value == 0 => Ok(0),
+            ModelKind::Embed => Err(FrameError::new(field, "must be 0 where texts are embedded")),
+        };
         Ok(Self {
             protocol: welcome.protocol,
             epoch: Epoch(welcome.epoch),
@@ -82,8 +92,9 @@ impl TryFrom<proto::Welcome> for Welcome {
             numerics: NumericsClass::new(name(welcome.numerics, "welcome.numerics")?),
             context: positive(welcome.context, "welcome.context")?,
             vocabulary: positive(welcome.vocabulary, "welcome.vocabulary")?,
-            blocks: positive(welcome.blocks, "welcome.blocks")?,
-            block_tokens: positive(welcome.block_tokens, "welcome.block_tokens")?,
+            blocks: of_cache(welcome.blocks, "welcome.blocks")?,
+            block_tokens: of_cache(welcome.block_tokens, "welcome.block_tokens")?,
+            kind,
         })
     }
 }
@@ -192,6 +203,7 @@ impl From<Step> for proto::Step {
             started: step.started.into_iter().map(started).collect(),
             tokens: step.tokens.into_iter().map(Into::into).collect(),
             finished: step.finished.into_iter().map(Into::into).collect(),
+            embedded: step.embedded.into_iter().map(Into::into).collect(),
             usage: step.usage.into_iter().map(Into::into).collect(),
             failed: step.failed.into_iter().map(failed).collect(),
         }
@@ -202,9 +214,11 @@ impl TryFrom<proto::Step> for Step {
     type Error = FrameError;
 
     fn try_from(step: proto::Step) -> Result<Self, FrameError> {
-        let answers = step.tokens.len() + step.finished.len();
+        let answers = step.tokens.len() + step.finished.len() + step.embedded.len();
         let events = step.started.len() + answers + step.usage.len() + step.failed.len();
         at_most(events, STEP_EVENTS_MAX, "step")?;
+        let numbers = step.embedded.iter().map(|embedded| embedded.values.len()).sum();
+        at_most(numbers, STEP_NUMBERS_MAX, "step.embedded")?;
         let started = |started: proto::Started| (StreamId(started.stream), started.cached_tokens);
         let failed = |failed: proto::Failed| {
             let error = present(failed.error, "failed.error")?.try_into()?;
@@ -216,6 +230,7 @@ impl TryFrom<proto::Step> for Step {
             started: step.started.into_iter().map(started).collect(),
             tokens: step.tokens.into_iter().map(token_of).collect::<Result<_, _>>()?,
             finished: step.finished.into_iter().map(finished_of).collect::<Result<_, _>>()?,
+            embedded: step.embedded.into_iter().map(embedded_of).collect::<Result<_, _>>()?,
             usage: step.usage.into_iter().map(usage_of).collect::<Result<_, _>>()?,
             failed: step.failed.into_iter().map(failed).collect::<Result<_, FrameError>>()?,
         })

@@ -49,6 +49,7 @@ fn sent(outgoing: &mut Outgoing) -> Vec<String> {
     let short = |frame: proto::Down| match frame.frame.unwrap() {
         Frame::Hello(_) => "hello".to_owned(),
         Frame::Submit(submit) => format!("submit {}", submit.stream),
+        Frame::Embed(embed) => format!("embed {}", embed.stream),
         Frame::Cancel(cancel) => format!("cancel {}", cancel.stream),
         Frame::Credit(credit) => format!("credit {}", credit.events),
         Frame::Drain(_) => "drain".to_owned(),

@@ -66,3 +66,27 @@ pub(super) fn load() -> impl Strategy<Value = Load> {
         Load { running, waiting, blocks_used, blocks_total, blocks_cached, blocks_pinned, counters }
     })
 }
+
+pub(super) fn welcome() -> impl Strategy<Value = Welcome> {
+    let numbers = (any::<u32>(), any::<u64>(), 1u32.., 1u32.., 1u32.., 1u32..);
+    (numbers, any::<[u8; 32]>(), name(), any::<bool>()).prop_map(
+        |(numbers, digest, numerics, embeds)| {
+            let (protocol, epoch, context, vocabulary, blocks, block_tokens) = numbers;
+            let (kind, blocks, block_tokens) = match embeds {
+                true => (ModelKind::Embed, 0, 0),
+                false => (ModelKind::Generate, blocks, block_tokens),
+            };
+            Welcome {
+                protocol,
+                epoch: Epoch(epoch),
+                model_digest: ModelDigest(digest),
+                numerics: NumericsClass::new(numerics),
+                context,
+                vocabulary,
+                blocks,
+                block_tokens,
+                kind,
+            }
+        },
+    )
+}
