@@ -95,7 +95,7 @@ impl TinyModel {
     }
 }
 
-fn shard(tensors: &[TinyTensor], floats: FloatType) -> Vec<u8> {
+pub(crate) fn shard(tensors: &[TinyTensor], floats: FloatType) -> Vec<u8> {
     let (mut header, mut content) = (String::from("{"), Vec::new());
     for TinyTensor { name, shape, values } in tensors {
         let start = content.len();

@@ -6,6 +6,7 @@
 
 mod architecture;
 mod blocks;
+mod encoder;
 mod folder;
 mod gguf;
 
@@ -14,6 +15,7 @@ use std::path::Path;
 
 pub use architecture::{Architecture, TinyTensor};
 pub use blocks::WeightType;
+pub use encoder::TinyEncoder;
 pub use folder::FloatType;
 pub use gguf::Value;
 use gguf::Writer;

@@ -17,6 +17,9 @@ pub struct WorkerArgs {
     /// The weights: a GGUF file, or a folder of safetensors
     #[arg(long)]
     pub model: PathBuf,
+    /// What the worker does with texts
+    #[arg(long, value_enum, default_value_t = WorkerKind::Generate)]
+    pub kind: WorkerKind,
     /// SHA-256 that the weights must have, as 64 hexadecimal digits
     #[arg(long, value_parser = digest)]
     pub digest: ModelDigest,
@@ -69,6 +72,16 @@ pub struct WorkerArgs {
     #[cfg(debug_assertions)]
     #[arg(long, hide = true)]
     pub fault_token: Option<u32>,
+}
+
+/// What a worker does.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WorkerKind {
+    /// Goes on with texts.
+    Generate,
+    /// Makes vectors of them: the model is a folder of a sentence-embedding model. The flags of the KV
+    /// cache, of guesses and of packed weights mean nothing to it.
+    Embed,
 }
 
 /// The types that keys and values are kept in.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use engine_api::{EngineError, ModelDigest, NumericsClass, Submission, TokenId};
+use engine_api::{EngineError, ModelDigest, ModelKind, NumericsClass, Submission, TokenId};
 use engine_kernels::{DeviceName, KvKind, Threads};
 use engine_text::Tokenizer;
 
@@ -92,6 +92,7 @@ impl Core {
             vocabulary: loaded.model.vocabulary(),
             blocks,
             block_tokens: BLOCK_TOKENS,
+            kind: ModelKind::Generate,
         };
         tracing::info!(digest = %card.digest, %card.numerics, card.context, blocks, "model loaded");
         // more tokens than there are slots cannot be read in a step

@@ -1,6 +1,7 @@
 //! What a core says after a step.
 
 use engine_api::{EngineError, Finished, RequestId, Timings, Token, Usage};
+use engine_wire::Embedded;
 
 /// A request's name in a worker that serves several fleets.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -26,6 +27,8 @@ pub enum CoreEvent {
     Token(Token),
     /// A choice ended.
     Finished(Finished),
+    /// The vector of one text.
+    Embedded(Embedded),
     /// Everything ended.
     Usage(Usage, Timings),
     /// The request is given up; nothing more comes of it.

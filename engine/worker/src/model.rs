@@ -33,9 +33,10 @@ use engine_text::{GgufHeader, Tokenizer, model_files};
 pub(crate) use batch::Batch;
 use decoder::Decoder;
 pub use digest::LoadProgress;
-use digest::{Digest, Meter};
+use digest::Meter;
+pub(crate) use digest::{Digest, of_folder as folder_digest};
 pub use error::LoadError;
-use file::MappedFile;
+pub(crate) use file::MappedFile;
 use folder::FolderSource;
 use gguf::GgufSource;
 pub use packed::PackedDir;
@@ -158,11 +159,10 @@ fn read_folder(
 ) -> Result<(Loaded, Packed), LoadError> {
     let header = GgufHeader::read(folder)?;
     let shards = folder::shards(folder)?;
-    let paths = model_files(folder).map_err(LoadError::File)?;
+    let names = model_files(folder).map_err(LoadError::File)?;
     let mapped: Vec<MappedFile> =
-        paths.iter().map(|path| MappedFile::open(path)).collect::<Result<_, _>>()?;
+        names.iter().map(|name| MappedFile::open(&folder.join(name))).collect::<Result<_, _>>()?;
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let names: Vec<String> = paths.iter().map(|path| name(path)).collect();
     for (name, file) in names.iter().zip(&mapped) {
         packing.see(name.as_bytes());
         packing.see(folder::head_of(name, file.bytes()));

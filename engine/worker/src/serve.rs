@@ -18,14 +18,18 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
+use engine_kernels::DeviceName;
 use engine_wire::{Connection, Listener, Loading};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info};
 
-use crate::{Activations, Core, CoreCard, CoreConfig, PackedDir, WorkerArgs};
-use bench::{Bench, Order};
+use crate::{
+    Activations, Core, CoreCard, CoreConfig, EmbedConfig, EmbedCore, LoadError, PackedDir,
+    WorkerArgs, WorkerKind,
+};
+use bench::{Bench, Order, Steps};
 use connection::Reception;
 use fault::Fault;
 
@@ -109,9 +113,21 @@ async fn serve(args: WorkerArgs) -> anyhow::Result<()> {
 
 /// The life of the computing thread.
 fn compute(args: &WorkerArgs, bench: Bench, stage: watch::Sender<Stage>) {
-    match load(args, &stage) {
-        Ok(core) => {
-            let card = core.card();
+    match args.kind {
+        WorkerKind::Generate => work(args, bench, &stage, load(args, &stage)),
+        WorkerKind::Embed => work(args, bench, &stage, load_encoder(args, &stage)),
+    }
+}
+
+/// Serves what was loaded, or says why nothing was.
+fn work<C: Steps>(
+    args: &WorkerArgs,
+    bench: Bench,
+    stage: &watch::Sender<Stage>,
+    loaded: Result<(C, CoreCard), String>,
+) {
+    match loaded {
+        Ok((core, card)) => {
             info!(
                 partition = args.partition,
                 epoch = args.epoch,
@@ -133,17 +149,14 @@ fn compute(args: &WorkerArgs, bench: Bench, stage: watch::Sender<Stage>) {
 }
 
 /// Reads the model, and refuses one that is not what was asked for.
-fn load(args: &WorkerArgs, stage: &watch::Sender<Stage>) -> Result<Core, String> {
+fn load(args: &WorkerArgs, stage: &watch::Sender<Stage>) -> Result<(Core, CoreCard), String> {
     let config = CoreConfig {
         model: args.model.clone(),
         device: args.device,
         kv_bytes: args.kv_bytes,
         kv_kind: args.kv_type.map(Into::into),
         context_max: args.context_max,
-        threads: match args.threads {
-            0 => thread::available_parallelism().map_or(1, usize::from),
-            threads => threads,
-        },
+        threads: threads(args),
         step_tokens_max: args.step_tokens_max,
         queue_max: args.queue_max,
         draft_tokens_max: args.draft_tokens_max,
@@ -154,16 +167,50 @@ fn load(args: &WorkerArgs, stage: &watch::Sender<Stage>) -> Result<Core, String>
             bytes_max: args.packed_bytes_max,
         }),
     };
+    checked(args, stage, |progress| Core::load(&config, progress), Core::card)
+}
+
+/// The same of an encoder.
+fn load_encoder(
+    args: &WorkerArgs,
+    stage: &watch::Sender<Stage>,
+) -> Result<(EmbedCore, CoreCard), String> {
+    if args.device != DeviceName::Cpu {
+        return Err(format!("texts are embedded on a CPU, and the device is {}", args.device));
+    }
+    let config = EmbedConfig {
+        model: args.model.clone(),
+        threads: threads(args),
+        step_tokens_max: args.step_tokens_max,
+        queue_max: args.queue_max,
+    };
+    checked(args, stage, |progress| EmbedCore::load(&config, progress), EmbedCore::card)
+}
+
+fn threads(args: &WorkerArgs) -> usize {
+    match args.threads {
+        0 => thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    }
+}
+
+fn checked<C>(
+    args: &WorkerArgs,
+    stage: &watch::Sender<Stage>,
+    load: impl FnOnce(&mut dyn FnMut(crate::LoadProgress)) -> Result<C, LoadError>,
+    card: impl FnOnce(&C) -> CoreCard,
+) -> Result<(C, CoreCard), String> {
     let mut progress = |progress: crate::LoadProgress| {
         let total = progress.total.max(progress.done);
         stage.send_replace(Stage::Loading(Loading { done: progress.done, total }));
     };
-    let core = Core::load(&config, &mut progress).map_err(|error| chain(&error))?;
-    let found = core.card().digest;
-    if found != args.digest {
-        return Err(format!("the model file has SHA-256 {found}, but {} is expected", args.digest));
+    let core = load(&mut progress).map_err(|error| chain(&error))?;
+    let card = card(&core);
+    if card.digest != args.digest {
+        let (found, digest) = (card.digest, args.digest);
+        return Err(format!("the model file has SHA-256 {found}, but {digest} is expected"));
     }
-    Ok(core)
+    Ok((core, card))
 }
 
 /// An error with its causes on one line.

@@ -1,6 +1,6 @@
 //! Spans of requests and of their part in each step, in the trace of whoever asked.
 
-use engine_api::{Submission, TraceContext};
+use engine_api::{RequestId, Submission, TraceContext};
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
 use tracing::Span;
@@ -13,7 +13,17 @@ const SAMPLED: u8 = 1;
 pub(crate) fn request(submission: &Submission) -> Span {
     let prompt_tokens = submission.prompt.ids.len();
     let span = tracing::info_span!("worker.request", id = %submission.id, prompt_tokens);
-    if let Some(context) = submission.trace.filter(is_sampled) {
+    joined(span, submission.trace)
+}
+
+/// The span of a request for vectors.
+pub(crate) fn embedding(id: &RequestId, prompt_tokens: u32, trace: Option<TraceContext>) -> Span {
+    joined(tracing::info_span!("worker.request", %id, prompt_tokens), trace)
+}
+
+/// In the trace of whoever asked.
+fn joined(span: Span, trace: Option<TraceContext>) -> Span {
+    if let Some(context) = trace.filter(is_sampled) {
         // without a subscriber that exports traces there is nothing to join
         let _ = span.set_parent(remote(&context));
     }

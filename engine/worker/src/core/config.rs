@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use engine_api::{ModelDigest, NumericsClass};
+use engine_api::{ModelDigest, ModelKind, NumericsClass};
 use engine_kernels::{Activations, DeviceName, KvKind};
 
 use crate::model::{LoadError, PackedDir};
@@ -71,6 +71,8 @@ pub struct CoreCard {
     pub blocks: u32,
     /// Positions of a block.
     pub block_tokens: u32,
+    /// What it does.
+    pub kind: ModelKind,
 }
 
 /// How busy a core is, and what it has done since its start. Sequences are counted, not

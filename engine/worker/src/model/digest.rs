@@ -11,7 +11,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 const STEP: usize = 1 << 20;
 
 /// A SHA-256.
-pub(super) type Digest = [u8; 32];
+pub(crate) type Digest = [u8; 32];
 
 /// How far the loading is. Each byte of the files counts twice: once for the digest, once for
 /// the weights.
@@ -88,7 +88,7 @@ pub(super) fn of_file(file: &File, hashed: &Sender<u64>) -> io::Result<Digest> {
 }
 
 /// Of a folder's files: SHA-256 of what `sha256sum` prints of them ([`engine_text::model_files`]).
-pub(super) fn of_folder(files: &[(String, &File)], hashed: &Sender<u64>) -> io::Result<Digest> {
+pub(crate) fn of_folder(files: &[(String, &File)], hashed: &Sender<u64>) -> io::Result<Digest> {
     let mut lines = String::new();
     for (name, file) in files {
         for byte in of_file(file, hashed)? {

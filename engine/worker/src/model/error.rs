@@ -3,7 +3,7 @@
 use std::io;
 
 use engine_kernels::{DeviceError, ThreadsError, WeightError};
-use engine_text::{GgufError, TokenizerError};
+use engine_text::{FolderError, GgufError, TokenizerError};
 
 /// Each message is for the operator who starts the worker.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +19,14 @@ pub enum LoadError {
     /// The file is not GGUF, or it is damaged.
     #[error("the model file is not sound")]
     Gguf(#[from] GgufError),
+
+    /// What a worker that embeds was given.
+    #[error("a model that embeds is a folder of a sentence-embedding model, and this is none")]
+    NoEncoder,
+
+    /// A folder of something else than a sentence-embedding model as it is implemented here.
+    #[error("cannot use the folder as a sentence-embedding model")]
+    Encoder(#[source] FolderError),
 
     /// A file that a folder should have.
     #[error("the model's folder has no {name}")]

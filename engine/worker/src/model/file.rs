@@ -9,14 +9,14 @@ use memmap2::{Advice, Mmap, UncheckedAdvice};
 use super::LoadError;
 
 /// A file's bytes, read by the operating system when they are needed.
-pub(super) struct MappedFile {
+pub(crate) struct MappedFile {
     map: Mmap,
     file: File,
 }
 
 impl MappedFile {
     /// Maps a whole file.
-    pub(super) fn open(path: &Path) -> Result<Self, LoadError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, LoadError> {
         let file = File::open(path).map_err(LoadError::File)?;
         if !file.metadata().map_err(LoadError::File)?.is_file() {
             return Err(LoadError::NotAFile);
@@ -36,12 +36,12 @@ impl MappedFile {
     }
 
     /// The content.
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.map
     }
 
     /// The file, for reading without the mapping.
-    pub(super) fn file(&self) -> &File {
+    pub(crate) fn file(&self) -> &File {
         &self.file
     }
 
@@ -52,7 +52,7 @@ impl MappedFile {
     }
 
     /// Gives the memory of a part back: it is read from the file again if it is touched again.
-    pub(super) fn release(&self, part: &[u8]) {
+    pub(crate) fn release(&self, part: &[u8]) {
         let start = part.as_ptr().addr().wrapping_sub(self.map.as_ptr().addr());
         if part.is_empty() || start.checked_add(part.len()).is_none_or(|end| end > self.map.len()) {
             return;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use engine_api::{EngineError, Epoch};
-use engine_wire::{Counters, Heartbeat, Load, StreamId, Submit};
+use engine_api::{EngineError, Epoch, RequestId};
+use engine_wire::{Counters, Embed, Heartbeat, Load, StreamId, Submit};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, warn};
 
@@ -14,7 +14,7 @@ use super::compiler::{Compiler, Job};
 use super::desk::Desk;
 use super::fault::Fault;
 use super::mailbox::{Mailbox, Undeliverable};
-use crate::{Core, CoreEvent, Grammars, Guide, SequenceKey};
+use crate::{Core, CoreEvent, EmbedCore, Grammars, Guide, SequenceKey};
 
 /// Orders that are taken between two steps, so that a flood of them cannot stop the steps.
 const ORDERS_PER_STEP_MAX: usize = 64;
@@ -27,6 +27,8 @@ pub(super) enum Order {
     Submit { connection: u64, submit: Box<Submit> },
     /// A request whose grammar was compiled, or is not sound.
     Compiled { connection: u64, submit: Box<Submit>, guides: Result<Vec<Guide>, EngineError> },
+    /// A request for vectors.
+    Embed { connection: u64, embed: Box<Embed> },
     /// The end of a request.
     Cancel { connection: u64, stream: StreamId },
     /// No new requests from this connection.
@@ -57,7 +59,10 @@ impl Pulse {
 
 /// What the thread needs of a core; a trait so that tests can do without a model.
 pub(super) trait Steps {
-    fn grammars(&self) -> Arc<Grammars>;
+    /// Whoever completes texts has them.
+    fn grammars(&self) -> Option<Arc<Grammars>> {
+        None
+    }
     /// There is a guide for each choice of a request with a constraint.
     fn submit(
         &mut self,
@@ -65,6 +70,10 @@ pub(super) trait Steps {
         submit: Submit,
         guides: Vec<Guide>,
     ) -> Result<(), EngineError>;
+    /// Only an encoder does it.
+    fn embed(&mut self, _key: SequenceKey, _embed: Embed) -> Result<(), EngineError> {
+        Err(EngineError::Unsupported("embeddings"))
+    }
     fn cancel(&mut self, key: &SequenceKey);
     fn step(&mut self) -> Vec<(SequenceKey, CoreEvent)>;
     fn is_idle(&self) -> bool;
@@ -72,8 +81,8 @@ pub(super) trait Steps {
 }
 
 impl Steps for Core {
-    fn grammars(&self) -> Arc<Grammars> {
-        Core::grammars(self)
+    fn grammars(&self) -> Option<Arc<Grammars>> {
+        Some(Core::grammars(self))
     }
 
     fn submit(
@@ -116,6 +125,37 @@ impl Steps for Core {
                 accepted: load.accepted,
             },
         }
+    }
+}
+
+impl Steps for EmbedCore {
+    fn submit(
+        &mut self,
+        _key: SequenceKey,
+        _submit: Submit,
+        _guides: Vec<Guide>,
+    ) -> Result<(), EngineError> {
+        Err(EngineError::Unsupported("completion"))
+    }
+
+    fn embed(&mut self, key: SequenceKey, embed: Embed) -> Result<(), EngineError> {
+        EmbedCore::embed(self, key, embed)
+    }
+
+    fn cancel(&mut self, key: &SequenceKey) {
+        EmbedCore::cancel(self, key);
+    }
+
+    fn step(&mut self) -> Vec<(SequenceKey, CoreEvent)> {
+        EmbedCore::step(self)
+    }
+
+    fn is_idle(&self) -> bool {
+        EmbedCore::is_idle(self)
+    }
+
+    fn load(&self) -> Load {
+        self.load_now()
     }
 }
 
@@ -201,6 +241,7 @@ impl Bench {
             Order::Compiled { connection, submit, guides } => {
                 self.admit(core, connection, *submit, guides);
             }
+            Order::Embed { connection, embed } => self.embed(core, connection, *embed),
             Order::Cancel { connection, stream } => {
                 let request = self.desks.get_mut(&connection).and_then(|desk| desk.cancel(stream));
                 if let Some(request) = request {
@@ -221,22 +262,43 @@ impl Bench {
     }
 
     fn submit(&mut self, core: &mut impl Steps, connection: u64, submit: Submit) {
+        self.fault.strike(&submit.submission.prompt.ids);
+        let (stream, request) = (submit.stream, submit.submission.id.clone());
+        self.open(core, connection, (stream, request), |core, compiler, key| {
+            if submit.submission.constraint.is_some()
+                && let Some(grammars) = core.grammars()
+            {
+                let job = Job { connection, submit: Box::new(submit), came: Instant::now() };
+                return compiler.take(|| grammars, job);
+            }
+            core.submit(key, submit, Vec::new())
+        });
+    }
+
+    fn embed(&mut self, core: &mut impl Steps, connection: u64, embed: Embed) {
+        embed.inputs.iter().for_each(|(_, ids)| self.fault.strike(ids));
+        let (stream, request) = (embed.stream, embed.id.clone());
+        self.open(core, connection, (stream, request), |core, _, key| core.embed(key, embed));
+    }
+
+    /// Gives a request to the core, and its refusal back.
+    fn open<S: Steps>(
+        &mut self,
+        core: &mut S,
+        connection: u64,
+        (stream, request): (StreamId, RequestId),
+        give: impl FnOnce(&mut S, &mut Compiler, SequenceKey) -> Result<(), EngineError>,
+    ) {
         let Some(desk) = self.desks.get_mut(&connection) else {
             return;
         };
-        self.fault.strike(&submit.submission);
-        let stream = submit.stream;
-        let request = submit.submission.id.clone();
         let taken = if desk.is_draining() {
             Err(EngineError::Draining)
         } else if desk.has(&request) {
             error!(%request, "the request is running already");
             Err(EngineError::Internal)
-        } else if submit.submission.constraint.is_some() {
-            let job = Job { connection, submit: Box::new(submit), came: Instant::now() };
-            self.compiler.take(|| core.grammars(), job)
         } else {
-            core.submit(SequenceKey { connection, request: request.clone() }, submit, Vec::new())
+            give(core, &mut self.compiler, SequenceKey { connection, request: request.clone() })
         };
         let delivered = match taken {
             Ok(()) => {

@@ -114,6 +114,7 @@ impl Reception {
             vocabulary: card.vocabulary,
             blocks: card.blocks,
             block_tokens: card.block_tokens,
+            kind: card.kind,
         }
     }
 
@@ -128,6 +129,7 @@ impl Reception {
         while let Some(frame) = down.next().await? {
             let order = match frame {
                 Down::Submit(submit) => Order::Submit { connection, submit },
+                Down::Embed(embed) => Order::Embed { connection, embed },
                 Down::Cancel(stream) => Order::Cancel { connection, stream },
                 Down::Drain => Order::Drain { connection },
                 Down::Credit(events) => {

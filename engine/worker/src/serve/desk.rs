@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use engine_api::{EngineError, Epoch, RequestId};
-use engine_wire::bounds::STEP_EVENTS_MAX;
+use engine_wire::bounds::{DIMENSIONS_MAX, STEP_EVENTS_MAX, STEP_NUMBERS_MAX};
 use engine_wire::{Step, StreamId};
 
 use super::mailbox::{Mailbox, Undeliverable};
@@ -88,6 +88,7 @@ impl Desk {
             }
             CoreEvent::Token(token) => self.frame.tokens.push((stream, token)),
             CoreEvent::Finished(finished) => self.frame.finished.push((stream, finished)),
+            CoreEvent::Embedded(embedded) => self.frame.embedded.push((stream, embedded)),
             CoreEvent::Usage(usage, timings) => {
                 self.frame.usage.push((stream, usage, timings));
                 self.end(request);
@@ -108,7 +109,9 @@ impl Desk {
 
     /// A step larger than a frame is sent in several.
     fn make_room(&mut self) -> Result<(), Undeliverable> {
-        if self.frame.events() >= STEP_EVENTS_MAX { self.send() } else { Ok(()) }
+        let is_full = self.frame.events() >= STEP_EVENTS_MAX
+            || self.frame.numbers() > STEP_NUMBERS_MAX - DIMENSIONS_MAX;
+        if is_full { self.send() } else { Ok(()) }
     }
 
     /// Hands the frame over, if anything is in it.

@@ -124,6 +124,7 @@ impl Outcome {
                 choice.reason = Some(finished.reason);
                 choice.rest = finished.text;
             }
+            CoreEvent::Embedded(_) => panic!("a vector of what generates"),
             CoreEvent::Usage(usage, _) => {
                 assert!(self.choices.iter().all(|choice| choice.reason.is_some()));
                 assert_eq!(usage.cached_tokens, self.started.unwrap_or(0));

@@ -27,10 +27,10 @@ struct Fake {
 }
 
 impl Steps for Fake {
-    fn grammars(&self) -> Arc<Grammars> {
+    fn grammars(&self) -> Option<Arc<Grammars>> {
         let bytes = TinyModel::default().to_bytes();
         let header = GgufHeader::parse(bytes.as_slice(), bytes.len() as u64).unwrap();
-        Arc::new(Grammars::new(Arc::new(Tokenizer::from_gguf(&header).unwrap())))
+        Some(Arc::new(Grammars::new(Arc::new(Tokenizer::from_gguf(&header).unwrap()))))
     }
 
     fn submit(
