@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use engine_api::{CallFormat, ModelDigest, ModelId, PartitionId, ReasoningFormat, ZoneId};
+use engine_api::{CallFormat, ModelDigest, ModelId, ModelKind, PartitionId, ReasoningFormat, ZoneId};
 
 /// Everything that [`Fleet::start`](crate::Fleet::start) needs.
 #[derive(Clone, Debug)]
@@ -28,7 +28,9 @@ pub struct FleetConfig {
 pub struct FleetModel {
     /// Its name in the API.
     pub id: ModelId,
-    /// The weights, a GGUF file.
+    /// What it does.
+    pub kind: ModelKind,
+    /// The weights: a GGUF file or a folder of safetensors; of a model that embeds, a folder.
     pub path: PathBuf,
     /// SHA-256 that the file must have.
     pub digest: ModelDigest,
@@ -57,7 +59,7 @@ pub struct PartitionConfig {
     pub device: String,
     /// Threads that compute; 0 is one for each core.
     pub threads: usize,
-    /// Memory of the KV cache, in bytes.
+    /// Memory of the KV cache, in bytes; means nothing to a model that embeds.
     pub kv_bytes: u64,
 }
 

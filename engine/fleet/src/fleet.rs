@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use engine_api::{
-    BoxFuture, Engine, EngineError, EventStream, ModelCard, ModelId, PrepareRequest, Prompt,
-    Submission, TokenId,
+    BoxFuture, EmbeddingInputs, EmbeddingRequest, EmbeddingStream, EmbeddingSubmission, Engine,
+    EngineError, EventStream, ModelCard, ModelId, ModelKind, PrepareRequest, Prompt, Submission,
+    TokenId,
 };
 use engine_wire::bounds::{CREDIT_MAX, STEP_EVENTS_MAX};
 use futures_util::stream;
@@ -15,6 +16,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::Instant;
 
+use crate::encoder::Encoder;
+use crate::errand::Errand;
 use crate::journey::{Journey, Memory};
 use crate::model::Model;
 use crate::partition::Partition;
@@ -27,6 +30,8 @@ use crate::{FleetConfig, FleetError, FleetModel, Incidents, PartitionConfig, Par
 /// Supervised workers behind the [`Engine`] trait. Dropping it kills them.
 pub struct Fleet {
     models: HashMap<ModelId, Arc<Model>>,
+    /// Models that embed.
+    encoders: HashMap<ModelId, Arc<Encoder>>,
     /// In the order of the configuration.
     cards: Vec<ModelCard>,
     roster: Arc<Roster>,
@@ -57,14 +62,26 @@ impl Fleet {
         // read while the workers start; where that fails they end with their supervisors
         let mut models = HashMap::new();
         let mut cards = Vec::new();
+        let mut encoders = HashMap::new();
         for model in &config.models {
-            let loaded = Model::load(model, config.limits.prompt_bytes_max)?;
-            cards.push(loaded.card().clone());
-            models.insert(model.id.clone(), Arc::new(loaded));
+            let bytes_max = config.limits.prompt_bytes_max;
+            match model.kind {
+                ModelKind::Generate => {
+                    let loaded = Model::load(model, bytes_max)?;
+                    cards.push(loaded.card().clone());
+                    models.insert(model.id.clone(), Arc::new(loaded));
+                }
+                ModelKind::Embed => {
+                    let loaded = Encoder::load(model, bytes_max)?;
+                    cards.push(loaded.card().clone());
+                    encoders.insert(model.id.clone(), Arc::new(loaded));
+                }
+            }
         }
         let cores = thread::available_parallelism().map_or(1, usize::from);
         Ok(Arc::new(Self {
             models,
+            encoders,
             cards,
             turns: Arc::new(Turns::new(config.limits.turns_bytes_max)),
             roster: Arc::new(Roster::new(partitions, config.limits, changed)),
@@ -104,7 +121,57 @@ impl Fleet {
     }
 
     fn model(&self, id: &ModelId) -> Result<&Arc<Model>, EngineError> {
-        self.models.get(id).ok_or_else(|| EngineError::UnknownModel(id.clone()))
+        self.models.get(id).ok_or_else(|| match self.encoders.contains_key(id) {
+            true => EngineError::Invalid {
+                param: "model",
+                message: format!("is `{id}`, which makes embeddings and generates no text"),
+            },
+            false => EngineError::UnknownModel(id.clone()),
+        })
+    }
+
+    fn encoder(&self, id: &ModelId) -> Result<&Arc<Encoder>, EngineError> {
+        self.encoders.get(id).ok_or_else(|| match self.models.contains_key(id) {
+            true => EngineError::Invalid {
+                param: "model",
+                message: format!("is `{id}`, which generates text and makes no embeddings"),
+            },
+            false => EngineError::UnknownModel(id.clone()),
+        })
+    }
+
+    /// Tokenizing is quick, but many texts are a lot of it: it has a thread of its own.
+    async fn prepare_inputs(
+        &self,
+        request: EmbeddingRequest,
+    ) -> Result<EmbeddingInputs, EngineError> {
+        let encoder = self.encoder(&request.model)?.clone();
+        let permit = self.preparing.clone().acquire_owned().await;
+        spawn_blocking(move || {
+            // held by the thread: one that nobody waits for any more still counts
+            let _permit = permit;
+            encoder.prepare(request)
+        })
+        .await
+        .unwrap_or_else(|error| {
+            tracing::error!(%error, "preparing inputs panicked");
+            Err(EngineError::Internal)
+        })
+    }
+
+    fn start_errand(&self, submission: EmbeddingSubmission) -> Result<Errand, EngineError> {
+        let inputs = &submission.inputs;
+        if inputs.model_digest != self.encoder(&inputs.model)?.card().digest {
+            tracing::error!(request = %submission.id, "the inputs were made for other weights");
+            return Err(EngineError::Internal);
+        }
+        let seat = self.roster.seat().ok_or(EngineError::Draining)?;
+        if self.roster.quarantine().has_inputs(&submission) {
+            let reason = "workers died on these inputs a moment ago";
+            tracing::warn!(request = %submission.id, reason, "request refused");
+            return Err(EngineError::Quarantined);
+        }
+        Ok(Errand::new(self.roster.clone(), submission, seat))
     }
 
     async fn prepare_prompt(&self, request: PrepareRequest) -> Result<Prompt, EngineError> {
@@ -170,11 +237,34 @@ impl Engine for Fleet {
         Box::pin(self.start_journey(submission))
     }
 
+    fn prepare_embedding(
+        &self,
+        request: EmbeddingRequest,
+    ) -> BoxFuture<'_, Result<EmbeddingInputs, EngineError>> {
+        Box::pin(self.prepare_inputs(request))
+    }
+
+    fn embed(&self, submission: EmbeddingSubmission) -> EmbeddingStream {
+        match self.start_errand(submission) {
+            Ok(errand) => Box::pin(stream::unfold(errand, |mut errand| async move {
+                let event = errand.next().await?;
+                Some((event, errand))
+            })),
+            Err(error) => Box::pin(stream::iter([Err(error)])),
+        }
+    }
+
     fn tokenize(&self, model: &ModelId, text: &str) -> Result<Vec<TokenId>, EngineError> {
+        if let Some(encoder) = self.encoders.get(model) {
+            return encoder.tokenize(text);
+        }
         self.model(model)?.tokenize(text)
     }
 
     fn detokenize(&self, model: &ModelId, ids: &[TokenId]) -> Result<String, EngineError> {
+        if let Some(encoder) = self.encoders.get(model) {
+            return encoder.detokenize(ids);
+        }
         self.model(model)?.detokenize(ids)
     }
 

@@ -1,6 +1,7 @@
 //! What of a request has reached its reader: enough to go on anywhere else.
 
 use engine_api::{Event, Finished, Submission, Timings, Token, TokenId, Usage};
+use engine_wire::Embedded;
 use tokio::time::Instant;
 
 /// A request and every token of it that was delivered.
@@ -29,6 +30,8 @@ pub(crate) enum Said {
     },
     Token(Token),
     Finished(Finished),
+    /// The vector of a text; never said of a request that generates.
+    Embedded(Embedded),
     Usage(Usage, Timings),
 }
 
@@ -106,6 +109,7 @@ impl Journal {
             Said::Started { cached_tokens } => self.started(cached_tokens),
             Said::Token(token) => self.token(token),
             Said::Finished(finished) => self.finished(finished),
+            Said::Embedded(_) => Err(Contradiction("a vector")),
             Said::Usage(usage, timings) => self.usage(usage, timings),
         }
     }

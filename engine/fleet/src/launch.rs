@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::Stdio;
 
-use engine_api::Epoch;
+use engine_api::{Epoch, ModelKind};
 use tokio::process::{Child, Command};
 
 use crate::{FleetLimits, FleetModel, PartitionConfig, WorkerCommand};
@@ -72,16 +72,20 @@ impl Launch<'_> {
             ("--digest", model.digest.to_string()),
             ("--epoch", epoch.0.to_string()),
             ("--device", partition.device.clone()),
-            ("--kv-bytes", partition.kv_bytes.to_string()),
             ("--threads", partition.threads.to_string()),
             ("--step-tokens-max", limits.step_tokens_max.to_string()),
             ("--queue-max", limits.queue_max.to_string()),
-            ("--draft-tokens-max", limits.draft_tokens_max.to_string()),
             ("--partition", partition.id.to_string()),
         ] {
             // joined, so that a value that begins with a dash stays a value
             command.arg(format!("{flag}={value}"));
         }
+        if model.kind == ModelKind::Embed {
+            command.arg("--kind=embed");
+            return;
+        }
+        command.arg(format!("--kv-bytes={}", partition.kv_bytes));
+        command.arg(format!("--draft-tokens-max={}", limits.draft_tokens_max));
         if let Some(folder) = self.packed_dir {
             command.arg("--packed-dir").arg(folder);
         }

@@ -5,6 +5,8 @@
 //! worker that died to another one, without losing or doubling a token.
 
 mod config;
+mod encoder;
+mod errand;
 mod error;
 mod fleet;
 mod incidents;
@@ -26,7 +28,7 @@ mod testing;
 mod turns;
 
 pub use config::{FleetConfig, FleetLimits, FleetModel, PartitionConfig, WorkerCommand};
-pub use engine_text::model_files;
+pub use engine_text::{is_model_file, model_files};
 pub use error::FleetError;
 pub use fleet::Fleet;
 pub use status::{Incidents, PartitionCounters, PartitionLoad, PartitionState, PartitionStatus};

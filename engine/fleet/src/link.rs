@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use engine_api::{EngineError, Placement, Submission, TokenId};
-use engine_wire::{FrameError, Load, Outbox, Step, StreamId, Submit};
+use engine_api::{EngineError, Placement, RequestId, Submission, TokenId, ZoneId};
+use engine_wire::{Embed, FrameError, Load, Outbox, Step, StreamId, Submit};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -123,13 +123,39 @@ impl Link {
         resume: Vec<Vec<TokenId>>,
         probation: Option<OwnedSemaphorePermit>,
     ) -> Result<Attempt, OpenError> {
+        let whose = (submission.id.clone(), submission.zones.clone());
+        let room = self.config.stream_events_max;
+        self.open_with((&whose.0, &whose.1), room, probation, |outbox, stream| {
+            outbox.submit(Submit { stream, submission, resume })
+        })
+    }
+
+    /// Sends a request for vectors: its id and its zones, and how many inputs it has at most.
+    pub(crate) fn embed(
+        self: &Arc<Self>,
+        whose: (&RequestId, &[ZoneId]),
+        inputs: usize,
+        probation: Option<OwnedSemaphorePermit>,
+        embed: impl FnOnce(StreamId) -> Embed,
+    ) -> Result<Attempt, OpenError> {
+        // a vector for each, and the end: its reader need not keep up
+        self.open_with(whose, inputs + 1, probation, |outbox, stream| outbox.embed(embed(stream)))
+    }
+
+    fn open_with(
+        self: &Arc<Self>,
+        (id, zones): (&RequestId, &[ZoneId]),
+        room: usize,
+        probation: Option<OwnedSemaphorePermit>,
+        send: impl FnOnce(&Outbox, StreamId) -> Result<(), FrameError>,
+    ) -> Result<Attempt, OpenError> {
         let zone = &self.config.placement.zone;
         // placement has looked already; residency is worth a second look where it is decided
-        if !submission.zones.contains(zone) {
-            tracing::error!(request = %submission.id, %zone, "a zone that is not permitted");
+        if !zones.contains(zone) {
+            tracing::error!(request = %id, %zone, "a zone that is not permitted");
             return Err(OpenError::Refused(EngineError::Internal));
         }
-        let (sender, events) = mpsc::channel(self.config.stream_events_max);
+        let (sender, events) = mpsc::channel(room);
         let mut state = self.lock();
         if state.closed {
             return Err(OpenError::Closed);
@@ -139,8 +165,7 @@ impl Link {
         }
         let stream = StreamId(state.next_stream);
         state.next_stream += 1;
-        let sent = self.config.outbox.submit(Submit { stream, submission, resume });
-        sent.map_err(|FrameError { field, problem }| {
+        send(&self.config.outbox, stream).map_err(|FrameError { field, problem }| {
             tracing::error!(field, problem, "the request does not fit into a frame");
             OpenError::Refused(EngineError::Internal)
         })?;
@@ -175,6 +200,9 @@ impl Link {
         }
         for (stream, finished) in step.finished {
             self.deliver(&mut state, stream, Word::Said(Said::Finished(finished)));
+        }
+        for (stream, embedded) in step.embedded {
+            self.deliver(&mut state, stream, Word::Said(Said::Embedded(embedded)));
         }
         for (stream, usage, timings) in step.usage {
             self.deliver(&mut state, stream, Word::Said(Said::Usage(usage, timings)));

@@ -6,7 +6,7 @@ mod recall;
 
 use std::path::Path;
 
-use engine_api::{EngineError, ModelCard, TokenId};
+use engine_api::{EngineError, ModelCard, ModelKind, TokenId};
 use engine_chat::{Detected, Template, TemplateError, detect};
 use engine_text::{Control, GgufHeader, Tokenizer};
 
@@ -52,6 +52,7 @@ impl Model {
         let context = context(&header).map_err(|lack| failed(lack.into()))?;
         let card = ModelCard {
             id: config.id.clone(),
+            kind: ModelKind::Generate,
             digest: config.digest,
             context: config.context_max.map_or(context, |max| context.min(max)),
             vocabulary: vocabulary(&header, &tokenizer).map_err(|lack| failed(lack.into()))?,

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use engine_api::Submission;
+use engine_api::{EmbeddingSubmission, Submission};
 use tokio::time::Instant;
 
 /// Entries at most; the oldest goes first.
@@ -27,7 +27,16 @@ impl Quarantine {
 
     /// Remembers a request.
     pub(crate) fn add(&self, submission: &Submission) {
-        let entry = (self.hash(submission), Instant::now());
+        self.remember(self.hash(submission));
+    }
+
+    /// Remembers a request for vectors.
+    pub(crate) fn add_inputs(&self, submission: &EmbeddingSubmission) {
+        self.remember(self.hash_inputs(submission));
+    }
+
+    fn remember(&self, hash: u64) {
+        let entry = (hash, Instant::now());
         let mut entries = self.current();
         if entries.len() == ENTRIES_MAX {
             entries.pop_front();
@@ -37,11 +46,20 @@ impl Quarantine {
 
     /// Whether a request is remembered.
     pub(crate) fn has(&self, submission: &Submission) -> bool {
+        self.knows(|| self.hash(submission))
+    }
+
+    /// Whether a request for vectors is remembered.
+    pub(crate) fn has_inputs(&self, submission: &EmbeddingSubmission) -> bool {
+        self.knows(|| self.hash_inputs(submission))
+    }
+
+    fn knows(&self, hash: impl FnOnce() -> u64) -> bool {
         let entries = self.current();
         if entries.is_empty() {
             return false;
         }
-        let hash = self.hash(submission);
+        let hash = hash();
         entries.iter().any(|(entry, _)| *entry == hash)
     }
 
@@ -58,6 +76,12 @@ impl Quarantine {
     fn hash(&self, submission: &Submission) -> u64 {
         let prompt = &submission.prompt;
         self.hasher.hash_one((submission.namespace, prompt.model_digest, &prompt.ids))
+    }
+
+    /// The same of inputs; whose they are says the key of their share.
+    fn hash_inputs(&self, submission: &EmbeddingSubmission) -> u64 {
+        let inputs = &submission.inputs;
+        self.hasher.hash_one((submission.share.key, inputs.model_digest, &inputs.inputs))
     }
 }
 

@@ -6,6 +6,8 @@
 mod answers;
 #[path = "fleet/deaths.rs"]
 mod deaths;
+#[path = "fleet/embeddings.rs"]
+mod embeddings;
 #[path = "fleet/processes.rs"]
 mod processes;
 #[path = "fleet/readers.rs"]
@@ -40,6 +42,7 @@ fn main() {
 fn trials() -> Vec<Trial> {
     let mut trials = answers::trials();
     trials.extend(deaths::trials());
+    trials.extend(embeddings::trials());
     trials.extend(processes::trials());
     trials.extend(readers::trials());
     trials

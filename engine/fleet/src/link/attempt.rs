@@ -30,6 +30,13 @@ pub(crate) enum Ended {
     },
 }
 
+impl Ended {
+    /// Whether the request may have been the reason.
+    pub(crate) fn is_charged(self) -> bool {
+        self == Self::Lost { charged: true }
+    }
+}
+
 /// What the link and the attempt both know.
 pub(super) struct Fate {
     ended: OnceLock<Ended>,

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use engine_api::{
-    CacheNamespace, Conversation, Demand, Message, ModelDigest, ModelId, PrepareRequest, Prompt,
+    CacheNamespace, Conversation, Demand, Message, ModelDigest, ModelId, ModelKind, PrepareRequest, Prompt,
     PromptSource, Role,
 };
 use engine_tiny::TinyModel;
@@ -25,6 +25,7 @@ pub(super) fn load_with(
     TinyModel { context: CONTEXT, ..TinyModel::default() }.write(&path).unwrap();
     let mut config = FleetModel {
         id: ModelId::new("tiny"),
+        kind: ModelKind::Generate,
         path,
         digest: ModelDigest([1; 32]),
         context_max: None,

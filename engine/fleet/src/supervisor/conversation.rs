@@ -104,6 +104,9 @@ impl Conversation<'_> {
         if welcome.model_digest != self.model.digest {
             return Err(format!("the worker runs weights {}", welcome.model_digest));
         }
+        if welcome.kind != self.model.kind {
+            return Err(format!("the worker's model is of the kind {:?}", welcome.kind));
+        }
         let config = self.partition.config();
         let placement = Placement {
             partition: config.id.clone(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use engine_api::{
     CacheNamespace, Choices, Engine, EngineError, Event, EventStream, FinishReason, MaxTokens,
-    ModelDigest, ModelId, OutputEvent, PartitionId, Placement, Priority, Prompt, RequestId,
+    ModelDigest, ModelId, ModelKind, OutputEvent, PartitionId, Placement, Priority, Prompt, RequestId,
     Sampling, Seed, Share, StopStrings, StopTokens, Stopping, Submission, TokenId, Usage, ZoneId,
 };
 use engine_chat::Reply;
@@ -46,6 +46,7 @@ impl Site {
     pub fn config(&self, zones: &[&str]) -> FleetConfig {
         let model = FleetModel {
             id: ModelId::new("tiny"),
+            kind: ModelKind::Generate,
             path: self.directory.path().join("tiny.gguf"),
             digest: self.digest,
             context_max: None,
