@@ -9,6 +9,7 @@ mod authenticate;
 mod body;
 pub mod chat;
 mod completions;
+mod embeddings;
 pub mod fields;
 mod functions;
 mod health;
@@ -63,6 +64,8 @@ pub struct Api {
 pub struct ApiBounds {
     /// Length of a body.
     pub body_bytes_max: usize,
+    /// Texts of one request for embeddings.
+    pub embedding_inputs_max: usize,
     /// Time for a body to arrive.
     pub body_read_max: Duration,
     /// Silence in a stream before a comment keeps it open.
@@ -77,6 +80,7 @@ impl Default for ApiBounds {
     fn default() -> Self {
         Self {
             body_bytes_max: 8 << 20,
+            embedding_inputs_max: 2048,
             body_read_max: Duration::from_secs(30),
             keep_alive_every: Duration::from_secs(15),
             frames_max: 16,
@@ -115,6 +119,8 @@ pub enum Endpoint {
     Tokenize,
     /// And back.
     Detokenize,
+    /// `embeddings.create`.
+    Embeddings,
     /// `models.list`.
     Models,
     /// `models.retrieve`.
@@ -158,6 +164,7 @@ pub const ROUTES: &[Route] = &[
     route("/v1/messages/count_tokens", "POST", Access::Tenant, Endpoint::CountTokens),
     route("/tokenize", "POST", Access::Tenant, Endpoint::Tokenize),
     route("/detokenize", "POST", Access::Tenant, Endpoint::Detokenize),
+    route("/v1/embeddings", "POST", Access::Tenant, Endpoint::Embeddings),
     route("/v1/models", READ, Access::Tenant, Endpoint::Models),
     // names of models may hold slashes
     route("/v1/models/{*id}", READ, Access::Tenant, Endpoint::Model),
@@ -197,6 +204,7 @@ impl Endpoint {
             Self::CountTokens => post(messages::count),
             Self::Tokenize => post(tokens::tokenize),
             Self::Detokenize => post(tokens::detokenize),
+            Self::Embeddings => post(embeddings::create),
             Self::Models => get(models::list),
             Self::Model => get(models::retrieve),
         }

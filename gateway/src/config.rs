@@ -21,6 +21,6 @@ pub use memory::KvMemory;
 pub use model::{ModelConfig, Piece, Source};
 pub use models_file::ModelsConfig;
 pub use name::Name;
-pub use partition::{Device, PartitionConfig, Threads};
+pub use partition::{Device, Kind, PartitionConfig, Threads};
 pub use policies_folder::load_policies;
 pub use zone::ZoneConfig;

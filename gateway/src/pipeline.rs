@@ -5,7 +5,9 @@ mod arrival;
 mod chat_request;
 mod demanded;
 mod disguise;
+mod embedding;
 mod entry;
+mod kind;
 mod ledger;
 mod progress;
 mod reading;
@@ -17,7 +19,8 @@ use std::time::{Duration, Instant};
 
 use audit::Recorded;
 use engine_api::{
-    Engine, EngineError, EventStream, MaxTokens, PrepareRequest, Prompt, Seed, Submission,
+    Engine, EngineError, EventStream, MaxTokens, ModelId, ModelKind, PrepareRequest, Prompt, Seed,
+    Submission,
 };
 use policy::{Decision, Facts, Permit, Policies};
 
@@ -33,6 +36,7 @@ use crate::telemetry;
 pub use arrival::Arrival;
 pub use chat_request::ChatRequest;
 pub use disguise::Disguise;
+pub use embedding::EmbeddingRun;
 pub use ledger::Ledger;
 pub use reading::Reading;
 pub use receipt::Receipt;
@@ -69,7 +73,9 @@ impl Pipeline {
         principal: &Principal,
         request: ChatRequest,
     ) -> Result<Run, Refused> {
-        let facts: Facts = self.facts(arrival, principal, &request)?;
+        self.check_kind(principal, &request.model, ModelKind::Generate)?;
+        let max_tokens = request.max_tokens.map(MaxTokens::get);
+        let facts: Facts = self.facts(arrival, principal, &request.model, max_tokens)?;
         let decision: Decision = policy::decide(&self.policies, &facts);
         let entry = entry::decision(arrival, principal, &facts, &decision, &self.policies);
         let mut account = Account::open(&self.ledger, &self.instruments, entry, arrival.at)?;
@@ -107,19 +113,20 @@ impl Pipeline {
         &self,
         arrival: &Arrival,
         principal: &Principal,
-        request: &ChatRequest,
+        model: &ModelId,
+        max_tokens: Option<u32>,
     ) -> Result<Facts, Refusal> {
-        let Some(candidates) = self.places.of(&request.model) else {
-            return Err(EngineError::UnknownModel(request.model.clone()).into());
+        let Some(candidates) = self.places.of(model) else {
+            return Err(EngineError::UnknownModel(model.clone()).into());
         };
         let narrowed = arrival.residency.as_deref().map(|header| self.policies.narrowing(header));
-        telemetry::record_facts(principal.tenant(), &request.model);
+        telemetry::record_facts(principal.tenant(), model);
         Ok(Facts {
             tenant: principal.tenant().clone(),
-            model: request.model.as_str().to_owned(),
+            model: model.as_str().to_owned(),
             candidates: candidates.to_vec(),
             narrowed: narrowed.transpose()?,
-            max_tokens: request.max_tokens.map(MaxTokens::get),
+            max_tokens,
         })
     }
 

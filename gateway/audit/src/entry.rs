@@ -179,6 +179,15 @@ pub struct Demanded {
     pub grammar: Option<Digest>,
 }
 
+/// Every number that vectors depend on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Embedding {
+    /// Number of texts.
+    pub texts: u32,
+    /// Length of each vector.
+    pub dimensions: u32,
+}
+
 /// A request was permitted or denied.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Decision {
@@ -210,8 +219,11 @@ pub struct Decision {
     pub policies: Digest,
     /// With which numbers; `None` where the request was denied before they were known.
     pub parameters: Option<Parameters>,
-    /// Length of the prompt, in tokens, where it was counted.
+    /// Length of the prompt, in tokens, where it was counted; of all texts that are embedded.
     pub prompt_tokens: Option<u32>,
+    /// With which numbers texts are embedded; absent where none are, as in older entries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embedding: Option<Embedding>,
 }
 
 /// How a permitted request ended.

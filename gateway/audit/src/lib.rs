@@ -51,7 +51,7 @@ mod writer;
 pub use append::{AppendError, Appending};
 pub use digest::Digest;
 pub use entry::{
-    Attempt, Configuration, Decision, Demanded, Deny, Durations, Ending, Entry, Outcome,
+    Attempt, Configuration, Decision, Demanded, Deny, Durations, Embedding, Ending, Entry, Outcome,
     Parameters, Principal, PrincipalKind, Started, Stopped, Terminal, Usage, Zone,
 };
 pub use log::{Log, LogError, LogOptions, Recovery, Status};

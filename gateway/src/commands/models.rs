@@ -76,8 +76,7 @@ fn list(selection: &Selection) -> anyhow::Result<()> {
     // a folder that is not there holds nothing: listing makes none
     let store = DataDir::open(&selection.data.data).ok().map(|data| ModelStore::of(&data));
     for model in &models {
-        let file = store.as_ref().map(|store| store.file(model));
-        let bytes = file.and_then(|file| file.metadata().ok()).map(|metadata| metadata.len());
+        let bytes = store.as_ref().and_then(|store| store.bytes(model));
         let state = bytes.map_or("missing".into(), |bytes| HumanBytes(bytes).to_string());
         println!("{:<32} {:>12}  {}", model.id.as_str(), state, model.source);
     }

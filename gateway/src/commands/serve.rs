@@ -212,6 +212,7 @@ fn fetch_models(data: &DataDir, configuration: &Configuration) -> anyhow::Result
         eprintln!("{}: sha256 {} is right", model.id.as_str(), model.sha256);
         files.push(FleetModel {
             id: ModelId::new(model.id.as_str()),
+            kind: model.kind,
             path: weights.file,
             digest: model.sha256,
             context_max: model.context_max.map(std::num::NonZeroU32::get),

@@ -31,6 +31,8 @@ pub struct LimitsConfig {
     pub requests_max: Option<NonZeroU16>,
     /// Longest body of a request.
     pub body_bytes_max: Option<NonZeroU32>,
+    /// Texts of one request for embeddings.
+    pub embedding_inputs_max: Option<InputsMax>,
     /// For a body to arrive.
     pub body_seconds_max: Option<NonZeroU16>,
     /// Silence in a stream before a comment keeps it open.
@@ -64,6 +66,22 @@ pub struct LimitsConfig {
     pub stall_seconds_max: Option<NonZeroU16>,
 }
 
+/// 1 to 2048 texts: what OpenAI's API takes, and what fits on the way to a worker.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "u16")]
+pub struct InputsMax(u16);
+
+impl TryFrom<u16> for InputsMax {
+    type Error = &'static str;
+
+    fn try_from(number: u16) -> Result<Self, Self::Error> {
+        match number {
+            1..=2048 => Ok(Self(number)),
+            _ => Err("a request for embeddings has 1 to 2048 texts"),
+        }
+    }
+}
+
 impl LimitsConfig {
     /// Reads a file; without one, what the source tree says.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
@@ -84,6 +102,7 @@ impl LimitsConfig {
         set(&mut edge.header_read_max, seconds(self.header_seconds_max));
         set(&mut edge.streams_max, self.streams_per_connection_max.map(NonZeroU32::get));
         set(&mut api.body_bytes_max, self.body_bytes_max.map(|n| n.get() as usize));
+        set(&mut api.embedding_inputs_max, self.embedding_inputs_max.map(|n| n.0.into()));
         set(&mut api.body_read_max, seconds(self.body_seconds_max));
         set(&mut api.keep_alive_every, seconds(self.keep_alive_seconds));
         set(&mut api.reader_stall_max, seconds(self.reader_stall_seconds_max));
@@ -162,6 +181,8 @@ mod tests {
             .assert_eq(&wrong("queue_max = 0"));
         expect!["limits.toml:2:18: invalid value: integer `-1`, expected a nonzero u32"]
             .assert_eq(&wrong("\nbody_bytes_max = -1"));
+        expect!["limits.toml:1:24: a request for embeddings has 1 to 2048 texts"]
+            .assert_eq(&wrong("embedding_inputs_max = 2049"));
         assert!(wrong("drain_second_max = 1").contains("did you mean `drain_seconds_max`?"));
     }
 }

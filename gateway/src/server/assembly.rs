@@ -182,7 +182,7 @@ fn partitions(models: &ModelsConfig) -> Vec<PartitionConfig> {
         zone: ZoneId::new(one.zone.get_ref().as_str()),
         device: one.device.to_string(),
         threads: one.threads.count(),
-        kv_bytes: one.kv_memory.bytes(),
+        kv_bytes: one.kv_memory.map_or(0, |memory| memory.bytes()),
     };
     models.partitions.iter().map(partition).collect()
 }

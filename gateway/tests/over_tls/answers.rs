@@ -126,7 +126,7 @@ async fn models_are_those_that_the_tenant_may_use() {
     };
     let all = scene.tenant("clinic").get("/v1/models").await;
     assert_eq!(all.json()["object"], "list");
-    assert_eq!(names(all.json()), ["small", "french", "org/other"]);
+    assert_eq!(names(all.json()), ["small", "french", "org/other", "vectors"]);
     let picky = scene.tenant("picky");
     assert_eq!(names(picky.get("/v1/models").await.json()), ["org/other"]);
     assert_eq!(names(scene.tenant("closed").get("/v1/models").await.json()), [""; 0]);

@@ -149,6 +149,11 @@ impl Client {
         self.whole(request.body(full(body.to_string())).unwrap()).await
     }
 
+    pub async fn embed(&self, body: Value) -> Answer {
+        let request = self.request(Method::POST, "/v1/embeddings");
+        self.whole(request.body(full(body.to_string())).unwrap()).await
+    }
+
     pub async fn post(&self, body: Value) -> Answer {
         self.post_bytes(body.to_string()).await
     }

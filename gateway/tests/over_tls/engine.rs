@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 
 use engine_api::{
-    BoxFuture, Engine, EngineError, Epoch, Event, EventStream, FinishReason, Finished, ModelCard,
-    ModelDigest, ModelId, NumericsClass, OutputEvent, PartitionId, Placement, PrepareRequest,
-    Prompt, PromptSource, Submission, Timings, Token, TokenId, Usage, ZoneId,
+    BoxFuture, EmbeddingEvent, EmbeddingInputs, EmbeddingRequest, EmbeddingSource, EmbeddingStream,
+    EmbeddingSubmission, Engine, EngineError, Epoch, Event, EventStream, FinishReason, Finished,
+    ModelCard, ModelDigest, ModelId, ModelKind, NumericsClass, OutputEvent, PartitionId, Placement,
+    PrepareRequest, Prompt, PromptSource, Submission, Timings, Token, TokenId, Usage, ZoneId,
 };
 use futures_util::Stream;
+use futures_util::stream::iter;
 use tokio::sync::{mpsc, watch};
 
 pub type Step = Result<Event, EngineError>;
@@ -33,6 +35,7 @@ pub enum Script {
 pub struct ScriptedEngine {
     scripts: Mutex<VecDeque<Script>>,
     pub submissions: Mutex<Vec<Submission>>,
+    pub embeddings: Mutex<Vec<EmbeddingSubmission>>,
     /// How many event streams were dropped.
     dropped: Arc<watch::Sender<usize>>,
 }
@@ -140,12 +143,13 @@ impl Engine for ScriptedEngine {
     fn models(&self) -> Vec<ModelCard> {
         let card = |id| ModelCard {
             id: ModelId::new(id),
+            kind: if id == "vectors" { ModelKind::Embed } else { ModelKind::Generate },
             digest: ModelDigest([0xab; 32]),
             context: CONTEXT,
             vocabulary: 32,
             created: 1_700_000_000,
         };
-        vec![card("small"), card("french"), card("org/other")]
+        vec![card("small"), card("french"), card("org/other"), card("vectors")]
     }
 
     /// One token for each message, or for each letter.
@@ -186,6 +190,38 @@ impl Engine for ScriptedEngine {
         let stream: EventStream =
             Box::pin(Scripted { steps: steps.into(), live, said: None, dropped });
         Box::pin(async move { Ok(stream) })
+    }
+
+    /// One token for each byte.
+    fn prepare_embedding(
+        &self,
+        request: EmbeddingRequest,
+    ) -> BoxFuture<'_, Result<EmbeddingInputs, EngineError>> {
+        let EmbeddingSource::Texts(texts) = request.source else { panic!("only texts are sent") };
+        let ids = |text: &String| text.bytes().map(|byte| TokenId(byte.into())).collect();
+        let inputs = texts.iter().map(ids).collect();
+        let dimensions = request.dimensions.map_or(2, std::num::NonZeroU32::get);
+        let (model, model_digest) = (request.model, ModelDigest([0xab; 32]));
+        Box::pin(async move { Ok(EmbeddingInputs { model, model_digest, inputs, dimensions }) })
+    }
+
+    /// The vectors come last first, unless the script says how it ends before.
+    fn embed(&self, submission: EmbeddingSubmission) -> EmbeddingStream {
+        let (tokens, count) = (submission.inputs.tokens(), submission.inputs.inputs.len() as u32);
+        self.embeddings.lock().unwrap().push(submission);
+        let Ok(Event::Placed(placement)) = placed() else { unreachable!() };
+        let mut events = vec![Ok(EmbeddingEvent::Placed(placement))];
+        match self.scripts.lock().unwrap().pop_front() {
+            Some(Script::RefuseSubmit(error)) => return Box::pin(iter([Err(error)])),
+            // no vectors, and no end
+            Some(_) => return Box::pin(iter(events)),
+            None => {}
+        }
+        let vector = |input| EmbeddingEvent::Vector { input, values: vec![input as f32, 0.5] };
+        events.extend((0..count).rev().map(|input| Ok(vector(input))));
+        let usage = Usage { prompt_tokens: tokens, ..Usage::default() };
+        events.push(Ok(EmbeddingEvent::Usage(usage, Timings::default())));
+        Box::pin(iter(events))
     }
 
     fn tokenize(&self, _model: &ModelId, text: &str) -> Result<Vec<TokenId>, EngineError> {

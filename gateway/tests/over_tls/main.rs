@@ -8,6 +8,7 @@ mod anthropic;
 mod client;
 mod completions;
 mod edge;
+mod embeddings;
 mod engine;
 mod evidence;
 mod malformed;

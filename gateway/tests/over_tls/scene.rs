@@ -83,6 +83,8 @@ fn places() -> Places {
     places.insert(ModelId::new("small"), candidate("eu-fr-1", "FR"));
     places.insert(ModelId::new("french"), candidate("eu-fr-1", "FR"));
     places.insert(ModelId::new("org/other"), candidate("eu-de-1", "DE"));
+    places.insert(ModelId::new("vectors"), candidate("eu-de-1", "DE"));
+    places.insert(ModelId::new("vectors"), candidate("eu-fr-1", "FR"));
     places
 }
 

@@ -74,6 +74,7 @@ fn decision(request: &str, outcome: Outcome) -> Entry {
             demanded: None,
         }),
         prompt_tokens: Some(31),
+        embedding: None,
     }))
 }
 

@@ -35,16 +35,73 @@ fn the_default_file_is_the_default_model() {
     assert_eq!(model.source.file_name(), "SmolLM2-135M-Instruct.Q4_1.gguf");
     assert_eq!(config.zones[0].jurisdiction.as_str(), "DE");
     assert_eq!(config.partitions[0].threads, Threads::All);
-    assert_eq!(config.partitions[0].kv_memory.bytes(), 512 << 20);
+    assert_eq!(config.partitions[0].kv_memory.unwrap().bytes(), 512 << 20);
 }
 
 #[test]
 fn the_models_of_tests_are_read() {
     let document = Document::new("models.toml", include_str!("../../../../tests/models.toml"));
-    let model = &ModelsConfig::check(&document).unwrap().models[0];
-    assert_eq!(model.source.file_name(), "gemma-3-270m-q4_k_m.gguf");
-    let Source::Pieces { pieces, .. } = &model.source else { panic!("{:?}", model.source) };
+    let models = ModelsConfig::check(&document).unwrap().models;
+    assert_eq!(models[0].source.file_name(), "gemma-3-270m-q4_k_m.gguf");
+    let Source::Pieces { pieces, .. } = &models[0].source else { panic!("{:?}", models[0].source) };
     assert_eq!(pieces.len(), 4);
+    assert_eq!((models[0].kind, models[1].kind), (ModelKind::Generate, ModelKind::Embed));
+    assert_eq!(models[1].source.file_name(), "model");
+}
+
+/// The lines that `models.toml` has for whoever wants embeddings are right once they are uncommented.
+#[test]
+fn the_embeddings_of_the_default_file_are_those_of_tests() {
+    let of = |text: &str| ModelsConfig::check(&Document::new("models.toml", text)).unwrap();
+    let default = include_str!("../../../../models.toml");
+    let (before, lines) = default.split_once("# # ").unwrap();
+    let lines = format!("# # {lines}");
+    let lines: Vec<&str> =
+        lines.lines().map(|line| line.strip_prefix("# ").unwrap_or(line)).collect();
+    let all = of(&format!("{before}{}", lines.join("\n")));
+    let tested = of(include_str!("../../../../tests/models.toml"));
+    let minilm = |config: &ModelsConfig| config.models[1].clone();
+    assert_eq!(minilm(&all), minilm(&tested));
+    assert_eq!(minilm(&all).id.as_str(), "all-minilm-l6-v2");
+}
+
+#[test]
+fn what_embeds_is_checked() {
+    let embed = "threads = 2\nkind = \"embed\"\n";
+    let all = "threads = 2\nkv_memory = \"512MiB\"\n";
+    assert_eq!(parse(&file(all, embed)).unwrap().models[0].kind, ModelKind::Embed);
+    check(
+        &file("threads = 2", embed),
+        expect![[
+            r#"conf/models.toml:9:6: the partition `cpu-0` makes embeddings, which keep nothing in kv_memory (hint: remove the line kv_memory)"#
+        ]],
+    );
+    check(
+        &file("kv_memory = \"512MiB\"\n", ""),
+        expect![[
+            r#"conf/models.toml:9:6: the partition `cpu-0` has no kv_memory, where running requests are kept (hint: add, for example, kv_memory = "512MiB")"#
+        ]],
+    );
+    check(
+        &file("threads = 2", "kind = \"embeds\""),
+        expect![[
+            r#"conf/models.toml:12:8: unknown variant `embeds`, expected `generate` or `embed`"#
+        ]],
+    );
+    let two = PARTITION.replace("cpu-0", "cpu-1").replace(all, embed);
+    check(
+        &(file("", "") + &two),
+        expect![[
+            r#"conf/models.toml:15:6: the partitions of the model `tiny` are of two kinds (hint: a model generates or embeds: give all of them the same kind)"#
+        ]],
+    );
+    let template = file(all, embed).replace("sha256", "template = \"x.jinja\"\nsha256");
+    check(
+        &template,
+        expect![[
+            r#"conf/models.toml:7:12: the model `tiny` makes embeddings and has no use for a template"#
+        ]],
+    );
 }
 
 #[test]
@@ -111,7 +168,7 @@ fn slips_are_named_with_what_was_meant() {
     check(
         &file("kv_memory", "kv_memory_mb"),
         expect![
-            "conf/models.toml:13:1: unknown field `kv_memory_mb`, expected one of `id`, `model`, `zone`, `device`, `threads`, `kv_memory` (hint: did you mean `kv_memory`?)"
+            "conf/models.toml:13:1: unknown field `kv_memory_mb`, expected one of `id`, `model`, `zone`, `kind`, `device`, `threads`, `kv_memory` (hint: did you mean `kv_memory`?)"
         ],
     );
     check(
@@ -129,7 +186,7 @@ fn slips_are_named_with_what_was_meant() {
     check(
         &file("id = \"cpu-0\"", "id = \"cpu-0\"\ncolour = \"red\""),
         expect![
-            "conf/models.toml:10:1: unknown field `colour`, expected one of `id`, `model`, `zone`, `device`, `threads`, `kv_memory`"
+            "conf/models.toml:10:1: unknown field `colour`, expected one of `id`, `model`, `zone`, `kind`, `device`, `threads`, `kv_memory`"
         ],
     );
 }
@@ -282,7 +339,10 @@ fn memory_has_a_unit() {
             r#"conf/models.toml:13:13: "99999999999999999999TiB" is out of range: memory is between 1MiB and 64TiB"#
         ]],
     );
-    assert_eq!(parse(&kv_memory("\"2 GiB\"")).unwrap().partitions[0].kv_memory.bytes(), 2 << 30);
+    assert_eq!(
+        parse(&kv_memory("\"2 GiB\"")).unwrap().partitions[0].kv_memory.unwrap().bytes(),
+        2 << 30
+    );
 }
 
 #[test]
