@@ -4,7 +4,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use engine_api::{CallFormat, ModelDigest, ModelId, ModelKind, PartitionId, ReasoningFormat, ZoneId};
+use engine_api::{
+    CallFormat, ModelDigest, ModelId, ModelKind, PartitionId, ReasoningFormat, ZoneId,
+};
 
 /// Everything that [`Fleet::start`](crate::Fleet::start) needs.
 #[derive(Clone, Debug)]

@@ -27,7 +27,7 @@ const PARSED_ASIDE: usize = 128 * 1024;
 pub async fn parse<T: Send + 'static>(
     request: Request,
     bounds: &ApiBounds,
-    read: fn(&Value) -> Result<T, Invalid>,
+    read: impl FnOnce(&Value) -> Result<T, Invalid> + Send + 'static,
 ) -> Result<T, Refusal> {
     let (head, body) = request.into_parts();
     let body = self::read(&head.headers, body, bounds).await?;

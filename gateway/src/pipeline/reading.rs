@@ -7,7 +7,7 @@
 
 use std::time::Instant;
 
-use engine_api::{EngineError, Prompt};
+use engine_api::{EngineError, MaxTokens, ModelKind, Prompt};
 use policy::{Decision, Permit};
 
 use super::{Arrival, ChatRequest, Pipeline};
@@ -36,7 +36,9 @@ impl Pipeline {
         principal: &Principal,
         request: &ChatRequest,
     ) -> Result<Reading, Refusal> {
-        let facts = self.facts(arrival, principal, request)?;
+        self.check_kind(principal, &request.model, ModelKind::Generate)?;
+        let max_tokens = request.max_tokens.map(MaxTokens::get);
+        let facts = self.facts(arrival, principal, &request.model, max_tokens)?;
         let permit = match policy::decide(&self.policies, &facts) {
             Decision::Permit(permit) => permit,
             Decision::Deny(deny) => return Err(deny.into()),

@@ -1,8 +1,8 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use engine_api::{
-    CacheNamespace, Conversation, Demand, Message, ModelDigest, ModelId, ModelKind, PrepareRequest, Prompt,
-    PromptSource, Role,
+    CacheNamespace, Conversation, Demand, Message, ModelDigest, ModelId, ModelKind, PrepareRequest,
+    Prompt, PromptSource, Role,
 };
 use engine_tiny::TinyModel;
 

@@ -4,9 +4,9 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use engine_api::{
-    EmbeddingEvent, EmbeddingRequest, EmbeddingSource, EmbeddingStream, EmbeddingSubmission,
-    Engine, EngineError, ModelDigest, ModelId, ModelKind, Placement, PrepareRequest, PromptSource,
-    RequestId, Share, TokenId, Usage, ZoneId,
+    Demand, EmbeddingEvent, EmbeddingRequest, EmbeddingSource, EmbeddingStream,
+    EmbeddingSubmission, Engine, EngineError, ModelDigest, ModelId, ModelKind, Placement,
+    PrepareRequest, PromptSource, RequestId, Share, TokenId, Usage, ZoneId,
 };
 use engine_fleet::{Fleet, FleetConfig, PartitionState};
 use engine_tiny::TinyEncoder;
@@ -212,6 +212,7 @@ async fn kinds() {
     let prepare = |source| PrepareRequest {
         model: ModelId::new("tiny"),
         source,
+        demand: Demand::default(),
         namespace: engine_api::CacheNamespace([0; 16]),
         now: 0,
         max_tokens: None,

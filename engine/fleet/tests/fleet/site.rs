@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use engine_api::{
     CacheNamespace, Choices, Engine, EngineError, Event, EventStream, FinishReason, MaxTokens,
-    ModelDigest, ModelId, ModelKind, OutputEvent, PartitionId, Placement, Priority, Prompt, RequestId,
-    Sampling, Seed, Share, StopStrings, StopTokens, Stopping, Submission, TokenId, Usage, ZoneId,
+    ModelDigest, ModelId, ModelKind, OutputEvent, PartitionId, Placement, Priority, Prompt,
+    RequestId, Sampling, Seed, Share, StopStrings, StopTokens, Stopping, Submission, TokenId,
+    Usage, ZoneId,
 };
 use engine_chat::Reply;
 use engine_fleet::{

@@ -88,7 +88,7 @@ mod tests {
             text(Encoding::Base64).as_deref(),
             Ok("{\"object\":\"list\",\"data\":[\
                 {\"object\":\"embedding\",\"index\":0,\"embedding\":\"zczMPQAAgL8=\"},\
-                {\"object\":\"embedding\",\"index\":1,\"embedding\":\"AACAAN6rIAA=\"}],\
+                {\"object\":\"embedding\",\"index\":1,\"embedding\":\"AACAAMiqIAA=\"}],\
                 \"model\":\"m\",\"usage\":{\"prompt_tokens\":7,\"total_tokens\":7}}")
         );
     }

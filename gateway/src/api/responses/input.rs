@@ -148,7 +148,9 @@ fn content(fields: &Fields<'_>, name: &str) -> Result<Option<String>, Invalid> {
 fn part(at: String, value: &Value) -> Result<&str, Invalid> {
     let part = Fields::new(at, value, &["type", "text", "refusal"])?;
     match part.required_text("type")? {
-        "input_text" | "output_text" | "text" | "summary_text" | "reasoning_text" => part.required_text("text"),
+        "input_text" | "output_text" | "text" | "summary_text" | "reasoning_text" => {
+            part.required_text("text")
+        }
         "refusal" => part.required_text("refusal"),
         "input_image" | "input_file" | "input_audio" | "computer_screenshot" => {
             let message = "must be text: this gateway serves models that read text only";

@@ -180,7 +180,7 @@ fn slips_are_named_with_what_was_meant() {
     check(
         &file("path =", "paht ="),
         expect![
-            "conf/models.toml:6:12: unknown field `paht`, expected one of `wheel`, `member`, `pieces`, `huggingface`, `file`, `revision`, `path` (hint: did you mean `path`?)"
+            "conf/models.toml:6:12: unknown field `paht`, expected one of `wheel`, `member`, `folder`, `pieces`, `huggingface`, `file`, `revision`, `path` (hint: did you mean `path`?)"
         ],
     );
     check(
@@ -371,7 +371,7 @@ fn sources_are_exact() {
     check(
         &source("{ huggingface = \"o/n\", path = \"t.gguf\" }"),
         expect![[
-            r#"conf/models.toml:6:10: a source is { wheel = "NAME==VERSION", member = "FILE" }, { pieces = [{ wheel, member }, ...], file = "FILE" }, { huggingface = "ORG/NAME", file = "FILE" } or { path = "FILE" }"#
+            r#"conf/models.toml:6:10: a source is { wheel = "NAME==VERSION", member = "FILE" }, { wheel = "NAME==VERSION", folder = "FOLDER" }, { pieces = [{ wheel, member }, ...], file = "FILE" }, { huggingface = "ORG/NAME", file = "FILE" } or { path = "FILE" }"#
         ]],
     );
     check(

@@ -67,7 +67,7 @@ fn run(core: &mut Core) -> (BTreeMap<String, (String, Vec<u32>)>, usize) {
                     text.push_str(&end.text);
                 }
                 CoreEvent::Failed(error) => panic!("{error}"),
-                CoreEvent::Started { .. } | CoreEvent::Usage(..) => {}
+                CoreEvent::Started { .. } | CoreEvent::Usage(..) | CoreEvent::Embedded(_) => {}
             }
         }
     }
