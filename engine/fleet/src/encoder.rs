@@ -175,6 +175,8 @@ mod tests {
             digest: ModelDigest([1; 32]),
             context_max: Some(8),
             template: None,
+            calls: None,
+            reasoning: None,
             created: 0,
         };
         Encoder::load(&config, 1000).unwrap()

@@ -142,6 +142,7 @@ fn frames() -> Inputs {
     let token = Token { choice: 0, index: 0, id: TokenId(7), text: "seven".into(), logprob: None };
     let finished = Finished { choice: 0, reason: FinishReason::Stop, text: String::new() };
     let step = Step {
+        embedded: Vec::new(),
         epoch: Epoch(1),
         sequence: 1,
         started: vec![(stream, 5)],
