@@ -89,10 +89,11 @@ impl Grammars {
         let parser = factory.create_parser_from_init_default(grammar);
         let parser = parser.map_err(|error| invalid(&format!("{error:#}")))?;
         let bytes = parser.parser.lexer_stats().num_bytes;
-        let matcher = Matcher::new(Ok(parser));
-        match matcher.get_error() {
-            None => Ok((matcher, bytes)),
-            Some(error) => Err(invalid(&error)),
+        let mut matcher = Matcher::new(Ok(parser));
+        // whatever its beginning takes is not taken from a step
+        match matcher.compute_mask_or_eos() {
+            Ok(_) => Ok((matcher, bytes)),
+            Err(error) => Err(invalid(&error.to_string())),
         }
     }
 

@@ -279,7 +279,10 @@ impl Core {
                 self.fail(id, events);
             }
             NoToken::Lost(lost) => {
-                tracing::warn!(request = %self.requests[&id.request].key.request, error = %lost);
+                let request = &self.requests[&id.request].key.request;
+                // why is for the client alone: it may quote the answer
+                let reason = "its grammar cannot be followed";
+                tracing::warn!(%request, choice = id.choice, reason, "request refused");
                 self.fail_with(id, lost.into(), events);
             }
         }

@@ -22,7 +22,7 @@ const STACK_BYTES: usize = 256 << 20;
 /// Requests that wait for a thread.
 const WAITING_MAX: usize = 64;
 /// A request that has waited so long for its grammar fails. Nothing else depends on the time.
-const WAIT_MAX: Duration = Duration::from_secs(20);
+const WAIT_MAX: Duration = Duration::from_secs(30);
 /// When it may go better.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 

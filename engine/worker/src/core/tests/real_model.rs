@@ -19,7 +19,7 @@ fn smollm2() -> Core {
     let config = CoreConfig {
         model,
         device: DeviceName::of_tests().unwrap(),
-        kv_bytes: 64 << 20,
+        kv_bytes: 256 << 20,
         kv_kind: None,
         context_max: None,
         threads: 2,
