@@ -39,8 +39,8 @@ pub fn parse(body: &Fields<'_>) -> Result<Conversation, Invalid> {
 }
 
 fn said(role: Role, content: Option<String>) -> Message {
-    let (name, tool_calls, tool_call_id) = (None, Vec::new(), None);
-    Message { role, content, reasoning: None, name, tool_calls, tool_call_id }
+    let (reasoning, name, tool_calls, tool_call_id) = (None, None, Vec::new(), None);
+    Message { role, content, reasoning, name, tool_calls, tool_call_id }
 }
 
 /// Results of tools first, each a turn of its own; what the user says beside them follows.
@@ -74,24 +74,22 @@ fn result(block: &Fields<'_>) -> Result<Message, Invalid> {
 }
 
 fn assistant(fields: &Fields<'_>) -> Result<Message, Invalid> {
-    let (mut texts, mut thoughts, mut tool_calls) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut texts, mut tool_calls, mut thoughts) = (Vec::new(), Vec::new(), Vec::new());
     for block in blocks(fields, "content")? {
         match block {
             Block::Text(text) => texts.push(text),
             Block::Other("tool_use", block) => tool_calls.push(call(&block)?),
-            Block::Other("thinking", block) => {
-                thoughts.push(block.required_text("thinking")?.to_owned());
-            }
-            // never made here, and readable by who made it alone
+            Block::Other("thinking", block) => thoughts.push(block.required_text("thinking")?),
+            // of another server, and readable by that one alone
             Block::Other("redacted_thinking", _) => {}
             Block::Other(kind, block) => {
                 return Err(unknown(&block, kind, "\"text\", \"tool_use\" or \"thinking\""));
             }
         }
     }
-    let content = (!texts.is_empty()).then(|| texts.join("\n"));
-    let reasoning = (!thoughts.is_empty()).then(|| thoughts.join("\n"));
-    Ok(Message { reasoning, tool_calls, ..said(Role::Assistant, content) })
+    let joined = |texts: Vec<&str>| (!texts.is_empty()).then(|| texts.join("\n"));
+    let (content, reasoning) = (joined(texts), joined(thoughts));
+    Ok(Message { tool_calls, reasoning, ..said(Role::Assistant, content) })
 }
 
 fn call(block: &Fields<'_>) -> Result<ToolCall, Invalid> {

@@ -34,15 +34,14 @@ pub fn parse(body: &Fields<'_>) -> Result<Conversation, Invalid> {
 #[derive(Default)]
 struct Turns {
     messages: Vec<Message>,
-    /// What the assistant thought before it says or calls what comes next.
-    reasoning: Option<String>,
+    /// What the assistant thought before its next turn.
+    thought: Option<String>,
 }
 
 impl Turns {
     fn say(&mut self, role: Role, content: Option<String>) {
+        let reasoning = self.thought.take().filter(|_| role == Role::Assistant);
         let (name, tool_calls, tool_call_id) = (None, Vec::new(), None);
-        let thought = self.reasoning.take();
-        let reasoning = thought.filter(|_| role == Role::Assistant);
         self.messages.push(Message { role, content, reasoning, name, tool_calls, tool_call_id });
     }
 
@@ -92,7 +91,8 @@ fn item(at: String, value: &Value, turns: &mut Turns) -> Result<(), Invalid> {
             Ok(())
         }
         Some("reasoning") => {
-            turns.reasoning = content(&fields, "content")?.filter(|text| !text.is_empty());
+            // a summary, or what only another server can read, is no thought of the model
+            turns.thought = content(&fields, "content")?.filter(|text| !text.is_empty());
             Ok(())
         }
         Some("item_reference") => {

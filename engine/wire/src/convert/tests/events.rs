@@ -1,5 +1,7 @@
 //! What a step may say of a request.
 
+use engine_api::ModelKind;
+
 use super::*;
 use crate::{Counters, Load};
 

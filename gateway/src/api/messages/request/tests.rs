@@ -51,18 +51,19 @@ fn blocks_become_turns() {
             .map(|c| format!("{}={}({})", c.id, c.function.name, c.function.arguments))
             .collect();
         let (role, content) = (message.role, &message.content);
-        format!("{role:?} {content:?} {calls:?} {:?}\n", message.tool_call_id)
+        let (reasoning, answers) = (&message.reasoning, &message.tool_call_id);
+        format!("{role:?} {content:?} {calls:?} {answers:?} {reasoning:?}\n")
     };
     let turns: String = chat(&request).messages.iter().map(turn).collect();
     expect![[r#"
-        System Some("be brief\nin German") [] None
-        User Some("one\ntwo") [] None
-        Assistant Some("calling") ["t1=f({\"a\":[1]})", "t2=g({})"] None
-        Tool Some("1") [] Some("t1")
-        Tool Some("error: broke") [] Some("t2")
-        User Some("go on") [] None
-        Assistant Some("done") [] None
-        Tool Some("") [] Some("t1")
+        System Some("be brief\nin German") [] None None
+        User Some("one\ntwo") [] None None
+        Assistant Some("calling") ["t1=f({\"a\":[1]})", "t2=g({})"] None Some("hm")
+        Tool Some("1") [] Some("t1") None
+        Tool Some("error: broke") [] Some("t2") None
+        User Some("go on") [] None None
+        Assistant Some("done") [] None None
+        Tool Some("") [] Some("t1") None
     "#]]
     .assert_eq(&turns);
 }

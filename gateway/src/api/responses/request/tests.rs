@@ -48,19 +48,20 @@ fn items_become_turns() {
             .map(|c| format!("{}={}({})", c.id, c.function.name, c.function.arguments))
             .collect();
         let (role, content) = (message.role, &message.content);
-        format!("{role:?} {content:?} {calls:?} {:?}\n", message.tool_call_id)
+        let (reasoning, answers) = (&message.reasoning, &message.tool_call_id);
+        format!("{role:?} {content:?} {calls:?} {answers:?} {reasoning:?}\n")
     };
     let turns: String = chat.messages.iter().map(turn).collect();
     expect![[r#"
-        System Some("be brief") [] None
-        Developer Some("in German") [] None
-        User Some("one\ntwo") [] None
-        Assistant Some("calling") ["c1=f({\"a\":1})", "c2=g()"] None
-        Tool Some("1") [] Some("c1")
-        Tool Some("2") [] Some("c2")
-        Assistant None ["c3=h({})"] None
-        Assistant Some("no") [] None
-        User None [] None
+        System Some("be brief") [] None None
+        Developer Some("in German") [] None None
+        User Some("one\ntwo") [] None None
+        Assistant Some("calling") ["c1=f({\"a\":1})", "c2=g()"] None Some("hm")
+        Tool Some("1") [] Some("c1") None
+        Tool Some("2") [] Some("c2") None
+        Assistant None ["c3=h({})"] None None
+        Assistant Some("no") [] None None
+        User None [] None None
     "#]]
     .assert_eq(&turns);
 }
