@@ -203,7 +203,7 @@ fn a_partition_that_cannot_start_ends_the_start_with_its_reason() {
     let (code, stdout, stderr) = place.run(&["--listen", "127.0.0.1:0"]);
     assert_eq!((code, stdout.as_str()), (1, ""), "{stderr}");
     let reason = "error: cannot start partition `cpu-0`: 1048576 bytes of KV memory do not hold \
-                  one context of 8192 tokens; give at least 2162688";
+                  one context of 8192 tokens; give at least 2228224";
     assert!(stderr.contains(reason), "{stderr}");
 
     place.replace("models.toml", "sha256", "context_max = 2048\nsha256");

@@ -178,7 +178,6 @@ class TestErrors:
         assert decision["endpoint"] == "/v1/messages"
 
 
-@pytest.mark.tools
 class TestTools:
     """With calls that the engine reads out of the text."""
 

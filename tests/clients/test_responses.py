@@ -148,7 +148,6 @@ def test_a_denial_and_an_answer_are_in_the_log(client, gateway):
     assert decision["endpoint"] == "/v1/responses" and raw.headers["x-hanse-receipt"]
 
 
-@pytest.mark.tools
 class TestTools:
     """With calls that the engine reads out of the text."""
 

@@ -4,6 +4,7 @@
 //! does not fit, so that calls and JSON are valid at any temperature. Here is only data in and
 //! text out: the same request gives the same text.
 
+mod client_lark;
 mod content;
 mod harmony;
 mod lark;
@@ -16,6 +17,7 @@ use std::collections::HashSet;
 use engine_api::{CallFormat, Delivery, Demand, ReasoningFormat, ToolCall, ToolChoice};
 use serde_json::{Value, json};
 
+pub use client_lark::Refused as GrammarRefused;
 pub use content::ResponseError;
 pub use schema::SchemaError;
 

@@ -19,6 +19,7 @@ pub use format::{
     begins_in_reasoning, control_texts, describe_tools, detect, told_calls,
 };
 pub use grammar::{
-    Assignment, CALLS_MAX, GrammarError, Plan, ResponseError, SchemaError, plan, write_calls,
+    Assignment, CALLS_MAX, GrammarError, GrammarRefused, Plan, ResponseError, SchemaError, plan,
+    write_calls,
 };
 pub use template::{Rendered, Template, TemplateError, TemplateLimits, TemplateOptions};

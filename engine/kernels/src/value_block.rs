@@ -94,8 +94,10 @@ impl Weights {
             largest = largest.max(x.to_bits());
         }
         let amplitude = f32::from_bits(largest);
+        if !amplitude.is_finite() {
+            return Weights { quads: [0; 8], scale: f32::NAN, starts: [0; 2] };
+        }
         let (inverse, scale) = match amplitude {
-            _ if !amplitude.is_finite() => (0.0, f32::NAN),
             ..1e-30 => (0.0, 0.0),
             _ => (127.0 / amplitude, amplitude * (1.0 / 127.0)),
         };

@@ -154,7 +154,10 @@ async fn health_is_public_and_readiness_says_what_is_missing_and_no_more() {
     scene.break_engine();
     let down = anybody.get("/readyz").await;
     assert_eq!(down.status, 503);
-    assert_eq!(down.json()["models"], json!({"french": false, "org/other": false, "small": false}));
+    assert_eq!(
+        down.json()["models"],
+        json!({"french": false, "org/other": false, "small": false, "vectors": false})
+    );
     assert_eq!(down.json()["partitions"][0]["state"], "down");
     assert!(!down.text().contains("secret") && !down.text().contains("4242"));
 }

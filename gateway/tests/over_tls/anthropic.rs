@@ -162,7 +162,7 @@ async fn models_are_read_by_clients_of_both() {
     let scene = Scene::new().await;
     let list = scene.tenant("clinic").get("/v1/models").await.json();
     assert_eq!((&list["object"], &list["has_more"]), (&json!("list"), &json!(false)));
-    assert_eq!((&list["first_id"], &list["last_id"]), (&json!("small"), &json!("org/other")));
+    assert_eq!((&list["first_id"], &list["last_id"]), (&json!("small"), &json!("vectors")));
     let model = &list["data"][0];
     assert_eq!((&model["object"], &model["type"]), (&json!("model"), &json!("model")));
     assert_eq!(model["display_name"], "small");

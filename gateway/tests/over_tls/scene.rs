@@ -109,6 +109,7 @@ fn partitions(engine_ready: bool) -> Vec<PartitionStatus> {
         one("de-0", "small", "eu-de-1"),
         one("fr-0", "french", "eu-fr-1"),
         one("de-1", "org/other", "eu-de-1"),
+        one("de-2", "vectors", "eu-de-1"),
     ]
 }
 

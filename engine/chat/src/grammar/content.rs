@@ -3,6 +3,7 @@
 use engine_api::ResponseFormat;
 use serde_json::{Value, json};
 
+use super::client_lark::{self, Refused};
 use super::schema::{SchemaError, Strictness, is_matched_forwards, prepare};
 
 /// Where a response's schema is in a request.
@@ -39,8 +40,8 @@ pub enum ResponseError {
     #[error("the texts to choose from have to be 1 to {CHOICES_MAX}, none of them empty")]
     Choice,
     /// Its grammar.
-    #[error("the grammar is empty; write it in Lark, with a rule `start`")]
-    Grammar,
+    #[error("the grammar {0}")]
+    Grammar(Refused),
 }
 
 impl Content {
@@ -62,10 +63,10 @@ impl Content {
                 }
                 Self::Choice(texts.clone())
             }
-            ResponseFormat::Grammar(text) if text.trim().is_empty() => {
-                return Err(ResponseError::Grammar);
+            ResponseFormat::Grammar(text) => {
+                client_lark::check(text).map_err(ResponseError::Grammar)?;
+                Self::Grammar(text.clone())
             }
-            ResponseFormat::Grammar(text) => Self::Grammar(text.clone()),
         };
         Ok(Some(content))
     }

@@ -43,8 +43,10 @@ pub fn parse(body: &Fields<'_>) -> Result<Offer, Invalid> {
     let names: Vec<&str> = tools.iter().filter_map(name).collect();
     let chosen = choice(body, &names)?;
     let called = function_call(body, &names)?;
-    // clients that know both send the other one with what it is anyway
-    let choice = match (is_legacy, is_no_choice(&chosen), is_no_choice(&called)) {
+    // clients that know both send the other one with what it is anyway, or without anything to call
+    let says_nothing =
+        |choice: &Option<ToolChoice>| is_no_choice(choice) || (of.is_empty() && calls_none(choice));
+    let choice = match (is_legacy, says_nothing(&chosen), says_nothing(&called)) {
         (false, _, true) => chosen,
         (true, true, _) => called,
         (false, _, false) => {
@@ -62,6 +64,10 @@ pub fn parse(body: &Fields<'_>) -> Result<Offer, Invalid> {
 /// Whether a choice says nothing that the other field would have to say.
 fn is_no_choice(choice: &Option<ToolChoice>) -> bool {
     matches!(choice, None | Some(ToolChoice::Auto))
+}
+
+fn calls_none(choice: &Option<ToolChoice>) -> bool {
+    *choice == Some(ToolChoice::None)
 }
 
 fn name(tool: &Value) -> Option<&str> {

@@ -274,9 +274,12 @@ async fn a_grammar_is_compiled_before_its_request_runs() {
     // one that is none fails its request and no other
     running.order(order(constrained(2, "start: nothing"))).await;
     running.submit(1, 3, 5).await;
-    until_end(&mut letters, 3).await;
-    let steps = until_end(&mut letters, 2).await;
-    let failed = &steps.last().unwrap().failed;
+    let mut steps = until_end(&mut letters, 3).await;
+    // either may end first
+    if steps.iter().all(|step| step.failed.is_empty()) {
+        steps = until_end(&mut letters, 2).await;
+    }
+    let failed: Vec<_> = steps.into_iter().flat_map(|step| step.failed).collect();
     assert!(
         matches!(&failed[..], [(StreamId(2), EngineError::Invalid { param: "grammar", .. })]),
         "{failed:?}"

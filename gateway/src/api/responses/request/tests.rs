@@ -132,7 +132,7 @@ fn formats_efforts_and_probabilities_are_read() {
 }
 
 #[test]
-fn every_other_parameter_is_refused_by_its_name() {
+fn inputs_that_cannot_be_read_are_named() {
     let table = [
         json!({"model": null}),
         json!({"input": null}),
@@ -145,6 +145,25 @@ fn every_other_parameter_is_refused_by_its_name() {
         json!({"input": [{"type": "item_reference", "id": "x"}]}),
         json!({"input": [{"type": "web_search_call"}]}),
         json!({"input": [{"type": "function_call", "name": "f"}]}),
+    ];
+    expect![[r#"
+        missing_required_parameter model: `model` is required
+        missing_required_parameter input: `input` is required
+        invalid_value input: `input` must hold at least one item
+        invalid_type input: `input` must be a string or an array of items, got an integer
+        invalid_value input: `input` must hold at least one message
+        invalid_value input[0].role: `input[0].role` must be "user", "assistant", "system" or "developer"
+        unsupported_parameter input[0].content[0].type: `input[0].content[0].type` must be text: this gateway serves models that read text only
+        invalid_value input[0].content[0].type: `input[0].content[0].type` must be "input_text", "output_text" or "refusal"
+        unsupported_parameter input[0].type: `input[0].type` refers to a stored item, but nothing is stored here; send the item
+        unsupported_parameter input[0].type: `input[0].type` "web_search_call" is not supported; messages, functions' calls and their outputs are
+        missing_required_parameter input[0].call_id: `input[0].call_id` is required
+    "#]].assert_eq(&table.map(refused).concat());
+}
+
+#[test]
+fn every_other_parameter_is_refused_by_its_name() {
+    let table = [
         json!({"previous_response_id": "resp_1"}),
         json!({"conversation": "conv_1"}),
         json!({"background": true}),
@@ -175,17 +194,6 @@ fn every_other_parameter_is_refused_by_its_name() {
         json!({"chat_template": "x"}),
     ];
     expect![[r#"
-        missing_required_parameter model: `model` is required
-        missing_required_parameter input: `input` is required
-        invalid_value input: `input` must hold at least one item
-        invalid_type input: `input` must be a string or an array of items, got an integer
-        invalid_value input: `input` must hold at least one message
-        invalid_value input[0].role: `input[0].role` must be "user", "assistant", "system" or "developer"
-        unsupported_parameter input[0].content[0].type: `input[0].content[0].type` must be text: this gateway serves models that read text only
-        invalid_value input[0].content[0].type: `input[0].content[0].type` must be "input_text", "output_text" or "refusal"
-        unsupported_parameter input[0].type: `input[0].type` refers to a stored item, but nothing is stored here; send the item
-        unsupported_parameter input[0].type: `input[0].type` "web_search_call" is not supported; messages, functions' calls and their outputs are
-        missing_required_parameter input[0].call_id: `input[0].call_id` is required
         unsupported_parameter previous_response_id: `previous_response_id` is not supported: nothing is stored here; send the whole conversation in `input`
         unsupported_parameter conversation: `conversation` is not supported: nothing is stored here; send the whole conversation in `input`
         unsupported_parameter background: `background` is only supported as false: an answer ends with its connection
