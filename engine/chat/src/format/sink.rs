@@ -148,6 +148,14 @@ impl Sink {
         self.uncertain = None;
     }
 
+    /// The output ends here. Under a grammar, what came after a call can only be on its way to the
+    /// next one, whose name will never come: that is no content.
+    pub fn drop_separator(&mut self) {
+        if self.delivery == Delivery::AsTheyCome && self.next > 0 && self.open.is_none() {
+            self.uncertain = None;
+        }
+    }
+
     /// What was kept is no call. Says whether something became content.
     pub fn give_back(&mut self) -> bool {
         let index = self.next;

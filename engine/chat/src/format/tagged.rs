@@ -176,7 +176,10 @@ impl Tagged {
         if let At::Calls(dialect) = &mut self.at {
             match dialect.end(sink) {
                 true => self.calls_ended(sink),
-                false => self.give_back(sink),
+                false => {
+                    sink.drop_separator();
+                    self.give_back(sink);
+                }
             }
         }
         for letter in self.search.rest().chars() {

@@ -62,17 +62,17 @@ fn a_text_has_every_event_in_openai_s_order() {
     check(
         events,
         expect![[r#"
-        {"type":"response.created","response":"\"in_progress\" 0 null"}
-        {"type":"response.in_progress","response":"\"in_progress\" 0 null"}
-        {"type":"response.output_item.added","item":{"type":"message","id":"msg_i00","role":"assistant","status":"in_progress","content":[]},"output_index":0}
-        {"type":"response.content_part.added","part":{"type":"output_text","text":"","annotations":[],"logprobs":[]},"item_id":"msg_i00","output_index":0,"content_index":0}
-        {"type":"response.output_text.delta","logprobs":[{"token":"Hel","logprob":-0.5,"bytes":[72,101,108],"top_logprobs":[]}],"item_id":"msg_i00","output_index":0,"content_index":0,"delta":"Hel"}
-        {"type":"response.output_text.delta","logprobs":[],"item_id":"msg_i00","output_index":0,"content_index":0,"delta":"lo"}
-        {"type":"response.output_text.done","logprobs":[{"token":"Hel","logprob":-0.5,"bytes":[72,101,108],"top_logprobs":[]}],"item_id":"msg_i00","output_index":0,"content_index":0,"text":"Hello"}
-        {"type":"response.content_part.done","part":{"type":"output_text","text":"Hello","annotations":[],"logprobs":[{"token":"Hel","logprob":-0.5,"bytes":[72,101,108],"top_logprobs":[]}]},"item_id":"msg_i00","output_index":0,"content_index":0}
-        {"type":"response.output_item.done","item":{"type":"message","id":"msg_i00","role":"assistant","status":"completed","content":[{"type":"output_text","text":"Hello","annotations":[],"logprobs":[{"token":"Hel","logprob":-0.5,"bytes":[72,101,108],"top_logprobs":[]}]}]},"output_index":0}
-        {"type":"response.completed","response":"\"completed\" 1 null"}
-    "#]],
+            {"type":"response.created","response":"\"in_progress\" 0 null"}
+            {"type":"response.in_progress","response":"\"in_progress\" 0 null"}
+            {"type":"response.output_item.added","output_index":0,"item":{"type":"message","id":"msg_i00","role":"assistant","status":"in_progress","content":[]}}
+            {"type":"response.content_part.added","item_id":"msg_i00","output_index":0,"content_index":0,"part":{"type":"output_text","text":"","annotations":[],"logprobs":[]}}
+            {"type":"response.output_text.delta","item_id":"msg_i00","output_index":0,"content_index":0,"delta":"Hel","logprobs":[{"token":"Hel","logprob":-0.5,"bytes":[72,101,108],"top_logprobs":[]}]}
+            {"type":"response.output_text.delta","item_id":"msg_i00","output_index":0,"content_index":0,"delta":"lo","logprobs":[]}
+            {"type":"response.output_text.done","item_id":"msg_i00","output_index":0,"content_index":0,"text":"Hello","logprobs":[{"token":"Hel","logprob":-0.5,"bytes":[72,101,108],"top_logprobs":[]}]}
+            {"type":"response.content_part.done","item_id":"msg_i00","output_index":0,"content_index":0,"part":{"type":"output_text","text":"Hello","annotations":[],"logprobs":[{"token":"Hel","logprob":-0.5,"bytes":[72,101,108],"top_logprobs":[]}]}}
+            {"type":"response.output_item.done","output_index":0,"item":{"type":"message","id":"msg_i00","role":"assistant","status":"completed","content":[{"type":"output_text","text":"Hello","annotations":[],"logprobs":[{"token":"Hel","logprob":-0.5,"bytes":[72,101,108],"top_logprobs":[]}]}]}}
+            {"type":"response.completed","response":"\"completed\" 1 null"}
+        "#]],
     );
 }
 
@@ -93,23 +93,23 @@ fn reasoning_and_calls_are_items_of_their_own() {
     check(
         events,
         expect![[r#"
-        {"type":"response.created","response":"\"in_progress\" 0 null"}
-        {"type":"response.in_progress","response":"\"in_progress\" 0 null"}
-        {"type":"response.output_item.added","item":{"type":"reasoning","id":"rs_i00","summary":[],"content":[],"status":"in_progress"},"output_index":0}
-        {"type":"response.content_part.added","part":{"type":"reasoning_text","text":""},"item_id":"rs_i00","output_index":0,"content_index":0}
-        {"type":"response.reasoning_text.delta","delta":"hm","item_id":"rs_i00","output_index":0,"content_index":0}
-        {"type":"response.reasoning_text.done","text":"hm","item_id":"rs_i00","output_index":0,"content_index":0}
-        {"type":"response.content_part.done","part":{"type":"reasoning_text","text":"hm"},"item_id":"rs_i00","output_index":0,"content_index":0}
-        {"type":"response.output_item.done","item":{"type":"reasoning","id":"rs_i00","summary":[],"content":[{"type":"reasoning_text","text":"hm"}],"status":"completed"},"output_index":0}
-        {"type":"response.output_item.added","item":{"type":"function_call","id":"fc_i01","call_id":"call_0","name":"f","arguments":"","status":"in_progress"},"output_index":1}
-        {"type":"response.function_call_arguments.delta","delta":"{}","item_id":"fc_i01","output_index":1}
-        {"type":"response.function_call_arguments.done","arguments":"{}","item_id":"fc_i01","output_index":1,"name":"f"}
-        {"type":"response.output_item.done","item":{"type":"function_call","id":"fc_i01","call_id":"call_0","name":"f","arguments":"{}","status":"completed"},"output_index":1}
-        {"type":"response.output_item.added","item":{"type":"function_call","id":"fc_i02","call_id":"call_1","name":"g","arguments":"","status":"in_progress"},"output_index":2}
-        {"type":"response.function_call_arguments.delta","delta":"{","item_id":"fc_i02","output_index":2}
-        {"type":"response.output_item.done","item":{"type":"function_call","id":"fc_i02","call_id":"call_1","name":"g","arguments":"{","status":"incomplete"},"output_index":2}
-        {"type":"response.incomplete","response":"\"incomplete\" 3 null"}
-    "#]],
+            {"type":"response.created","response":"\"in_progress\" 0 null"}
+            {"type":"response.in_progress","response":"\"in_progress\" 0 null"}
+            {"type":"response.output_item.added","output_index":0,"item":{"type":"reasoning","id":"rs_i00","summary":[],"content":[],"status":"in_progress"}}
+            {"type":"response.content_part.added","item_id":"rs_i00","output_index":0,"content_index":0,"part":{"type":"reasoning_text","text":""}}
+            {"type":"response.reasoning_text.delta","item_id":"rs_i00","output_index":0,"content_index":0,"delta":"hm"}
+            {"type":"response.reasoning_text.done","item_id":"rs_i00","output_index":0,"content_index":0,"text":"hm"}
+            {"type":"response.content_part.done","item_id":"rs_i00","output_index":0,"content_index":0,"part":{"type":"reasoning_text","text":"hm"}}
+            {"type":"response.output_item.done","output_index":0,"item":{"type":"reasoning","id":"rs_i00","summary":[],"content":[{"type":"reasoning_text","text":"hm"}],"status":"completed"}}
+            {"type":"response.output_item.added","output_index":1,"item":{"type":"function_call","id":"fc_i01","call_id":"call_0","name":"f","arguments":"","status":"in_progress"}}
+            {"type":"response.function_call_arguments.delta","item_id":"fc_i01","output_index":1,"delta":"{}"}
+            {"type":"response.function_call_arguments.done","item_id":"fc_i01","output_index":1,"name":"f","arguments":"{}"}
+            {"type":"response.output_item.done","output_index":1,"item":{"type":"function_call","id":"fc_i01","call_id":"call_0","name":"f","arguments":"{}","status":"completed"}}
+            {"type":"response.output_item.added","output_index":2,"item":{"type":"function_call","id":"fc_i02","call_id":"call_1","name":"g","arguments":"","status":"in_progress"}}
+            {"type":"response.function_call_arguments.delta","item_id":"fc_i02","output_index":2,"delta":"{"}
+            {"type":"response.output_item.done","output_index":2,"item":{"type":"function_call","id":"fc_i02","call_id":"call_1","name":"g","arguments":"{","status":"incomplete"}}
+            {"type":"response.incomplete","response":"\"incomplete\" 3 null"}
+        "#]],
     );
 }
 
@@ -118,15 +118,15 @@ fn an_answer_of_nothing_is_an_empty_message() {
     check(
         vec![placed(), finished(FinishReason::Stop), usage()],
         expect![[r#"
-        {"type":"response.created","response":"\"in_progress\" 0 null"}
-        {"type":"response.in_progress","response":"\"in_progress\" 0 null"}
-        {"type":"response.output_item.added","item":{"type":"message","id":"msg_i00","role":"assistant","status":"in_progress","content":[]},"output_index":0}
-        {"type":"response.content_part.added","part":{"type":"output_text","text":"","annotations":[],"logprobs":[]},"item_id":"msg_i00","output_index":0,"content_index":0}
-        {"type":"response.output_text.done","logprobs":[],"item_id":"msg_i00","output_index":0,"content_index":0,"text":""}
-        {"type":"response.content_part.done","part":{"type":"output_text","text":"","annotations":[],"logprobs":[]},"item_id":"msg_i00","output_index":0,"content_index":0}
-        {"type":"response.output_item.done","item":{"type":"message","id":"msg_i00","role":"assistant","status":"completed","content":[{"type":"output_text","text":"","annotations":[],"logprobs":[]}]},"output_index":0}
-        {"type":"response.completed","response":"\"completed\" 1 null"}
-    "#]],
+            {"type":"response.created","response":"\"in_progress\" 0 null"}
+            {"type":"response.in_progress","response":"\"in_progress\" 0 null"}
+            {"type":"response.output_item.added","output_index":0,"item":{"type":"message","id":"msg_i00","role":"assistant","status":"in_progress","content":[]}}
+            {"type":"response.content_part.added","item_id":"msg_i00","output_index":0,"content_index":0,"part":{"type":"output_text","text":"","annotations":[],"logprobs":[]}}
+            {"type":"response.output_text.done","item_id":"msg_i00","output_index":0,"content_index":0,"text":"","logprobs":[]}
+            {"type":"response.content_part.done","item_id":"msg_i00","output_index":0,"content_index":0,"part":{"type":"output_text","text":"","annotations":[],"logprobs":[]}}
+            {"type":"response.output_item.done","output_index":0,"item":{"type":"message","id":"msg_i00","role":"assistant","status":"completed","content":[{"type":"output_text","text":"","annotations":[],"logprobs":[]}]}}
+            {"type":"response.completed","response":"\"completed\" 1 null"}
+        "#]],
     );
 }
 
