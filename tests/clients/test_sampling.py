@@ -98,7 +98,7 @@ def test_a_priority_changes_no_answer(client):
 
 @pytest.mark.parametrize("extra", [
     {"include_stop_str_in_output": True}, {"skip_special_tokens": False}, {"best_of": 3},
-    {"add_generation_prompt": False}, {"guided_regex": "a+"},
+    {"add_generation_prompt": False},
 ])
 def test_what_is_not_done_is_said(client, extra):
     with pytest.raises(openai.BadRequestError) as caught:
