@@ -53,7 +53,10 @@ impl TryFrom<proto::Embed> for Embed {
     }
 }
 
-fn inputs_of(inputs: Vec<proto::Input>) -> Result<Vec<(u32, Arc<[TokenId]>)>, FrameError> {
+/// An input's place in the request, and its tokens.
+type Input = (u32, Arc<[TokenId]>);
+
+fn inputs_of(inputs: Vec<proto::Input>) -> Result<Vec<Input>, FrameError> {
     at_most(inputs.len(), INPUTS_MAX, "embed.inputs")?;
     if inputs.is_empty() {
         return Err(FrameError::new("embed.inputs", "is empty"));

@@ -99,7 +99,9 @@ fn what_a_template_reads_is_read() {
         json!({"documents": [document]}),
         json!({"chat_template_kwargs": {"documents": [document]}}),
     ];
-    both.into_iter().for_each(|fields| assert_eq!(arguments(fields).documents, [document.clone()]));
+    for fields in both {
+        assert_eq!(arguments(fields).documents, std::slice::from_ref(&document));
+    }
 }
 
 #[test]
