@@ -114,6 +114,63 @@ def whole_model(benchmarks):
     return table(["", *(f"M = {rows}" for rows in sorted({one["rows"] for one in ours}))], lines)
 
 
+# Multiply-adds of SmolLM2: all layers and the head for a token, and attention for each position that a
+# token sees; the bytes of its weights.
+LAYERS, HEAD, POSITION, WEIGHTS = 106_168_320, 28_311_552, 34_560, 96_436_224
+# Prompt tokens that the prefix cache leaves of agent's: what all share, and what is new of each session
+# and of each later turn.
+AGENT_PROMPTS = 1_200 + 8 * 60 + 32 * 125
+
+
+def at_most(workload, prompt, products, memory):
+    """Tokens a second of a workload whose every operation runs at the roofs; a prompt is so long."""
+    def read(count, seen):
+        return count * (LAYERS + POSITION * seen)
+
+    def drawn(count, seen):
+        return count * (LAYERS + HEAD + POSITION * seen)
+
+    match workload:
+        case "decode":
+            return min(products / drawn(1, prompt + 64), memory / WEIGHTS)
+        case "prefill":
+            return products / read(1, prompt / 2)
+        case "batch":
+            work = read(16 * prompt, prompt / 2) + drawn(16 * 64, prompt + 32)
+            return 16 * 64 * products / work
+        case "agent":
+            work = read(AGENT_PROMPTS, prompt) + drawn(8 * 5 * 32, prompt)
+            return 8 * 5 * 32 * products / work
+
+
+def limits(benchmarks, report):
+    """What each workload could be at most, beside what it was."""
+    roofs = {}
+    for group, what in (("peak", "elements"), ("memory", "bytes")):
+        for one in of_group(benchmarks, group):
+            loop, threads = one["name"].split("/")
+            if group == "memory" or loop.endswith("Q4_1"):
+                roofs[group, int(threads.removeprefix("threads "))] = per_second(one, what) * 1e9
+    threads = report["machine"]["cores"]
+    if ("peak", threads) not in roofs:
+        return None
+    lines = []
+    for figure in report["figures"]:
+        workload = figure["workload"]
+        if figure["name"] != ("tokens in/s" if workload == "prefill" else "tokens out/s"):
+            continue
+        prompts = [
+            one["prompt_tokens_mean"] for one in report["measurements"]
+            if (one["workload"], one["server"]) == (workload, "Hanse")
+        ]
+        prompt = sum(prompts) / len(prompts)
+        most = at_most(workload, prompt, roofs["peak", threads], roofs["memory", threads])
+        median, best = (figure["values"]["Hanse"][which] for which in ("median", "max"))
+        share = f"{100 * median / most:.0f} % ({100 * best / most:.0f} %)"
+        lines.append([workload, figure["name"], f"{most:.0f}", f"{median:.0f} ({best:.0f})", share])
+    return table(["", "", "at most", "median (best)", "of it"], lines)
+
+
 def kernels(benchmarks):
     one_core = peak(benchmarks)
     numbers = "thousand million numbers/s, one core"
@@ -142,6 +199,11 @@ def main(criterion, comparisons):
     for file in sorted(pathlib.Path(comparisons).glob("*.md")):
         tables[file.stem] = file.read_text()
     reports = [file for file in sorted(RESULTS.glob("*.json")) if file.name != "kernels.json"]
+    smollm2, ceilings_known = RESULTS / "smollm2-135m-instruct.json", RESULTS / "kernels.json"
+    if smollm2.exists() and ceilings_known.exists():
+        limited = limits(*(json.loads(file.read_text()) for file in (ceilings_known, smollm2)))
+        if limited:
+            tables["limits"] = limited
     picture = draw([json.loads(file.read_text()) for file in reports])
     if picture:
         PAGE.with_suffix(".svg").write_text(picture)
