@@ -32,6 +32,7 @@ def test_env_points_any_sdk_at_the_gateway(gateway, tmp_path):
 EXAMPLES = {
     "curl.sh": ["bash"],
     "python/chat.py": [sys.executable],
+    "python/tools.py": [sys.executable],
     "js/chat.mjs": ["node"],
 }
 
