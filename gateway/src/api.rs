@@ -9,6 +9,7 @@ mod authenticate;
 mod body;
 pub mod chat;
 mod completions;
+mod effort;
 mod embeddings;
 pub mod fields;
 mod functions;

@@ -6,7 +6,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use engine_api::{
     EmbeddingEvent, EmbeddingSubmission, EngineError, Placement, Timings, TokenId, Usage,
@@ -18,13 +17,7 @@ use tracing::{error, warn};
 
 use crate::journal::Said;
 use crate::link::{Attempt, Link, OpenError, Word};
-use crate::placement;
-use crate::roster::{Roster, Seat};
-
-/// Deaths of workers after which a request is not tried again.
-const DEATHS_MAX: u32 = 2;
-/// Hint for clients when no worker is up: about the time of a restart.
-const RETRY_AFTER: Duration = Duration::from_secs(2);
+use crate::roster::{DEATHS_MAX, RETRY_AFTER, Roster, Seat, unavailable};
 
 /// One request.
 pub(crate) struct Errand {
@@ -218,19 +211,8 @@ impl Errand {
 
     /// The ready partition with the least to do; `None` when there is none yet.
     fn choose(&self) -> Result<Option<Arc<Link>>, EngineError> {
-        let model = &self.submission.inputs.model;
-        let mut places = self.roster.places(model, &self.submission.zones).peekable();
-        if places.peek().is_none() {
-            return Err(self.unavailable());
-        }
-        let links: Vec<_> = places.filter_map(|partition| partition.link()).collect();
-        let is_free = |link: &&Arc<Link>| !self.busy.iter().any(|busy| Arc::ptr_eq(busy, link));
-        let free: Vec<_> = links.iter().filter(is_free).collect();
-        if free.is_empty() && !links.is_empty() {
-            return Err(EngineError::Overloaded { retry_after: RETRY_AFTER });
-        }
-        let burdens: Vec<_> = free.iter().map(|link| link.burden()).collect();
-        Ok(placement::lightest(&burdens).map(|place| free[place].clone()))
+        let EmbeddingSubmission { inputs, zones, .. } = &self.submission;
+        self.roster.choose(&inputs.model, zones, &self.busy)
     }
 
     /// The worker gives the request up: one that is busy is not asked again, and another one is.
@@ -266,7 +248,6 @@ impl Errand {
     }
 
     fn unavailable(&self) -> EngineError {
-        let model = self.submission.inputs.model.clone();
-        EngineError::Unavailable { model, retry_after: RETRY_AFTER }
+        unavailable(&self.submission.inputs.model)
     }
 }

@@ -15,17 +15,12 @@ use tracing::{error, info, warn};
 use crate::journal::{Entry, Journal};
 use crate::link::{Attempt, Ended, Link, OpenError, Word};
 use crate::model::Model;
-use crate::placement;
 use crate::reader::Reader;
-use crate::roster::{Roster, Seat};
+use crate::roster::{DEATHS_MAX, RETRY_AFTER, Roster, Seat, unavailable};
 use crate::turns::Turns;
 
-/// Deaths of workers after which a request is not tried again.
-const DEATHS_MAX: u32 = 2;
 /// Wait before a request that has begun asks a busy worker again.
 const BUSY_WAIT: Duration = Duration::from_millis(200);
-/// Hint for clients when no worker is up: about the time of a restart.
-const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// Where answers are remembered, for the prompts that continue them.
 pub(crate) struct Memory {
@@ -223,19 +218,7 @@ impl Journey {
     /// The ready partition with the least to do; `None` when there is none yet.
     fn choose(&self) -> Result<Option<Arc<Link>>, EngineError> {
         let submission = self.journal.submission();
-        let model = &submission.prompt.model;
-        let mut places = self.roster.places(model, &submission.zones).peekable();
-        if places.peek().is_none() {
-            return Err(self.unavailable());
-        }
-        let links: Vec<_> = places.filter_map(|partition| partition.link()).collect();
-        let free = |link: &&Arc<Link>| !self.busy.iter().any(|busy| Arc::ptr_eq(busy, link));
-        let free: Vec<_> = links.iter().filter(free).collect();
-        if free.is_empty() && !links.is_empty() {
-            return Err(EngineError::Overloaded { retry_after: RETRY_AFTER });
-        }
-        let burdens: Vec<_> = free.iter().map(|link| link.burden()).collect();
-        Ok(placement::lightest(&burdens).map(|place| free[place].clone()))
+        self.roster.choose(&submission.prompt.model, &submission.zones, &self.busy)
     }
 
     /// The worker gives the request up.
@@ -301,8 +284,7 @@ impl Journey {
     }
 
     fn unavailable(&self) -> EngineError {
-        let model = self.journal.submission().prompt.model.clone();
-        EngineError::Unavailable { model, retry_after: RETRY_AFTER }
+        unavailable(&self.journal.submission().prompt.model)
     }
 
     fn id(&self) -> &engine_api::RequestId {

@@ -1,15 +1,28 @@
 //! All partitions, and how many requests are under way.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use engine_api::{ModelId, ZoneId};
+use engine_api::{EngineError, ModelId, ZoneId};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::FleetLimits;
 use crate::incidents::IncidentCounts;
+use crate::link::Link;
 use crate::partition::Partition;
+use crate::placement;
 use crate::quarantine::Quarantine;
+
+/// Deaths of workers after which a request is not tried again.
+pub(crate) const DEATHS_MAX: u32 = 2;
+/// Hint for clients when no worker is up: about the time of a restart.
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// No worker of the model is up.
+pub(crate) fn unavailable(model: &ModelId) -> EngineError {
+    EngineError::Unavailable { model: model.clone(), retry_after: RETRY_AFTER }
+}
 
 /// Shared by the fleet and every request.
 pub(crate) struct Roster {
@@ -69,6 +82,28 @@ impl Roster {
     /// Hears of every partition that becomes ready or ends.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.clone()
+    }
+
+    /// The ready partition with the least to do, among those of the model and these zones whose link
+    /// is not known to be busy; `None` when there is none yet.
+    pub(crate) fn choose(
+        &self,
+        model: &ModelId,
+        zones: &[ZoneId],
+        busy: &[Arc<Link>],
+    ) -> Result<Option<Arc<Link>>, EngineError> {
+        let mut places = self.places(model, zones).peekable();
+        if places.peek().is_none() {
+            return Err(unavailable(model));
+        }
+        let links: Vec<_> = places.filter_map(|partition| partition.link()).collect();
+        let is_free = |link: &&Arc<Link>| !busy.iter().any(|busy| Arc::ptr_eq(busy, link));
+        let free: Vec<_> = links.iter().filter(is_free).collect();
+        if free.is_empty() && !links.is_empty() {
+            return Err(EngineError::Overloaded { retry_after: RETRY_AFTER });
+        }
+        let burdens: Vec<_> = free.iter().map(|link| link.burden()).collect();
+        Ok(placement::lightest(&burdens).map(|place| free[place].clone()))
     }
 
     /// Where a request may run, ready or not: the partitions of its model in its zones.

@@ -209,3 +209,27 @@ impl<'a> Fields<'a> {
         }
     }
 }
+
+/// A string, null, nothing, or an array of parts, whose texts `part` reads and which are joined by line
+/// ends. `part` is told where each stands.
+pub fn joined_text(
+    fields: &Fields<'_>,
+    name: &str,
+    part: fn(String, &Value) -> Result<&str, Invalid>,
+) -> Result<Option<String>, Invalid> {
+    match fields.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(Value::Array(parts)) => {
+            let texts = parts
+                .iter()
+                .enumerate()
+                .map(|(index, value)| part(fields.path(&format!("{name}[{index}]")), value))
+                .collect::<Result<Vec<_>, _>>()?;
+            Ok(Some(texts.join("\n")))
+        }
+        Some(other) => {
+            Err(Invalid::kind(fields.path(name), "a string or an array of text parts", other))
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use engine_api::{Conversation, FunctionCall, Message, Role, ToolCall};
 use serde_json::Value;
 
-use crate::api::fields::{Fields, Invalid};
+use crate::api::fields::{Fields, Invalid, joined_text};
 
 const KNOWN: &[&str] = &[
     "role",
@@ -48,7 +48,7 @@ fn message(at: String, value: &Value) -> Result<Message, Invalid> {
     };
     Ok(Message {
         role,
-        content: content(&fields)?,
+        content: joined_text(&fields, "content", part)?,
         reasoning: reasoning(&fields)?,
         name: fields.text("name")?.map(str::to_owned),
         tool_calls: tool_calls(&fields)?,
@@ -63,26 +63,6 @@ fn reasoning(fields: &Fields<'_>) -> Result<Option<String>, Invalid> {
         None => fields.text("reasoning")?,
     };
     Ok(text.map(str::to_owned))
-}
-
-/// A string, null, nothing, or an array of text parts, which are joined by line ends.
-fn content(fields: &Fields<'_>) -> Result<Option<String>, Invalid> {
-    match fields.get("content") {
-        None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(Value::Array(parts)) => {
-            let texts = parts
-                .iter()
-                .enumerate()
-                .map(|(index, value)| part(fields.path(&format!("content[{index}]")), value))
-                .collect::<Result<Vec<_>, _>>()?;
-            Ok(Some(texts.join("\n")))
-        }
-        Some(other) => {
-            let expected = "a string or an array of text parts";
-            Err(Invalid::kind(fields.path("content"), expected, other))
-        }
-    }
 }
 
 fn part(at: String, value: &Value) -> Result<&str, Invalid> {

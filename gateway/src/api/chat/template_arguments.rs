@@ -1,14 +1,15 @@
 //! What a request says to the model's chat template beside the chat.
 
-use engine_api::{ReasoningEffort, TemplateArguments};
+use engine_api::TemplateArguments;
 use serde_json::Value;
 
+use crate::api::effort::effort;
 use crate::api::fields::{Fields, Invalid};
 
 /// Reads `reasoning_effort`, `documents` and `chat_template_kwargs`. Templates that do not read
 /// them are not changed by them.
 pub fn parse(body: &Fields<'_>) -> Result<TemplateArguments, Invalid> {
-    let mut arguments = effort(body)?;
+    let mut arguments = effort(body, "reasoning_effort")?;
     arguments.documents = documents(body)?;
     let Some(value) = body.get("chat_template_kwargs") else { return Ok(arguments) };
     let known = ["enable_thinking", "thinking", "documents"];
@@ -38,28 +39,6 @@ pub fn parse(body: &Fields<'_>) -> Result<TemplateArguments, Invalid> {
         return Err(Invalid::value(kwargs.path("documents"), message));
     }
     arguments.documents.extend(more);
-    Ok(arguments)
-}
-
-fn effort(body: &Fields<'_>) -> Result<TemplateArguments, Invalid> {
-    let mut arguments = TemplateArguments::default();
-    arguments.reasoning_effort = match body.text("reasoning_effort")? {
-        None => None,
-        Some("none") => {
-            arguments.thinking = Some(false);
-            None
-        }
-        Some("minimal") => Some(ReasoningEffort::Minimal),
-        Some("low") => Some(ReasoningEffort::Low),
-        Some("medium") => Some(ReasoningEffort::Medium),
-        // no open model knows more than that
-        Some("high" | "xhigh" | "max") => Some(ReasoningEffort::High),
-        Some(_) => {
-            let message = "must be \"none\", \"minimal\", \"low\", \"medium\", \"high\" or \
-                           \"xhigh\"";
-            return Err(Invalid::value("reasoning_effort", message));
-        }
-    };
     Ok(arguments)
 }
 

@@ -1,8 +1,9 @@
 //! `tools`, `tool_choice`, `parallel_tool_calls`, `text` and `reasoning`: the form of the answer.
 
-use engine_api::{Demand, ReasoningEffort, ResponseFormat, TemplateArguments, ToolChoice};
+use engine_api::{Demand, ResponseFormat, TemplateArguments, ToolChoice};
 use serde_json::Value;
 
+use crate::api::effort::effort;
 use crate::api::fields::{Fields, Invalid};
 use crate::api::functions;
 
@@ -112,27 +113,9 @@ fn format(body: &Fields<'_>) -> Result<ResponseFormat, Invalid> {
 
 /// How much the model reasons. A summary is never made: the reasoning itself is in the answer.
 fn reasoning(body: &Fields<'_>) -> Result<TemplateArguments, Invalid> {
-    let mut arguments = TemplateArguments::default();
     let Some(value) = body.get("reasoning") else {
-        return Ok(arguments);
+        return Ok(TemplateArguments::default());
     };
     let known = ["effort", "summary", "generate_summary"];
-    let reasoning = Fields::new("reasoning".into(), value, &known)?;
-    arguments.reasoning_effort = match reasoning.text("effort")? {
-        None => None,
-        Some("none") => {
-            arguments.thinking = Some(false);
-            None
-        }
-        Some("minimal") => Some(ReasoningEffort::Minimal),
-        Some("low") => Some(ReasoningEffort::Low),
-        Some("medium") => Some(ReasoningEffort::Medium),
-        Some("high" | "xhigh" | "max") => Some(ReasoningEffort::High),
-        Some(_) => {
-            let expected =
-                "must be \"none\", \"minimal\", \"low\", \"medium\", \"high\" or \"xhigh\"";
-            return Err(Invalid::value(reasoning.path("effort"), expected));
-        }
-    };
-    Ok(arguments)
+    effort(&Fields::new("reasoning".into(), value, &known)?, "effort")
 }

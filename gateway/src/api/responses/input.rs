@@ -3,7 +3,7 @@
 use engine_api::{Conversation, FunctionCall, Message, Role, ToolCall};
 use serde_json::Value;
 
-use crate::api::fields::{Fields, Invalid};
+use crate::api::fields::{Fields, Invalid, joined_text};
 
 /// Reads both. At least one message.
 pub fn parse(body: &Fields<'_>) -> Result<Conversation, Invalid> {
@@ -86,13 +86,13 @@ fn item(at: String, value: &Value, turns: &mut Turns) -> Result<(), Invalid> {
         }
         Some("function_call_output") => {
             let call = fields.required_text("call_id")?;
-            let output = content(&fields, "output")?;
+            let output = joined_text(&fields, "output", part)?;
             turns.answer(call, output.unwrap_or_default());
             Ok(())
         }
         Some("reasoning") => {
             // a summary, or what only another server can read, is no thought of the model
-            turns.thought = content(&fields, "content")?.filter(|text| !text.is_empty());
+            turns.thought = joined_text(&fields, "content", part)?.filter(|text| !text.is_empty());
             Ok(())
         }
         Some("item_reference") => {
@@ -121,28 +121,9 @@ fn message(fields: &Fields<'_>, turns: &mut Turns) -> Result<(), Invalid> {
             return Err(Invalid::value(fields.path("role"), expected));
         }
     };
-    let content = content(fields, "content")?;
+    let content = joined_text(fields, "content", part)?;
     turns.say(role, content);
     Ok(())
-}
-
-/// A string, nothing, or an array of parts, which are joined by line ends.
-fn content(fields: &Fields<'_>, name: &str) -> Result<Option<String>, Invalid> {
-    match fields.get(name) {
-        None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(Value::Array(parts)) => {
-            let texts = parts
-                .iter()
-                .enumerate()
-                .map(|(index, value)| part(fields.path(&format!("{name}[{index}]")), value))
-                .collect::<Result<Vec<_>, _>>()?;
-            Ok(Some(texts.join("\n")))
-        }
-        Some(other) => {
-            Err(Invalid::kind(fields.path(name), "a string or an array of text parts", other))
-        }
-    }
 }
 
 fn part(at: String, value: &Value) -> Result<&str, Invalid> {
